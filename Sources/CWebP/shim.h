@@ -1,0 +1,2 @@
+// libwebp: the decoder.
+#include <webp/decode.h>

@@ -1,0 +1,2 @@
+/// One step of a computation.
+final class GradientNode {}

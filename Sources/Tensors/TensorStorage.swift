@@ -1,0 +1,83 @@
+import CKernels
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
+
+/// A block of 64-byte aligned memory that holds float32 elements; freed blocks are kept for reuse, because fresh pages
+/// cost more than most kernels that fill them.
+final class TensorStorage: @unchecked Sendable {
+    let pointer: UnsafeMutablePointer<Float>
+    let count: Int
+    private let bytes: Int
+
+    /// Memory for `count` elements, not initialized.
+    init(count: Int) {
+        self.count = count
+        self.bytes = BlockCache.roundedSize(max(1, count) * MemoryLayout<Float>.stride)
+        self.pointer = BlockCache.shared.take(bytes: bytes).bindMemory(to: Float.self, capacity: max(1, count))
+    }
+
+    deinit {
+        BlockCache.shared.give(UnsafeMutableRawPointer(pointer), bytes: bytes)
+    }
+}
+
+/// Free blocks by size, bounded in total.
+final class BlockCache: Sendable {
+    static let shared = BlockCache()
+
+    private struct State: ~Copyable {
+        var free: [Int: [UnsafeMutableRawPointer]] = [:]
+        var freeBytes = 0
+    }
+
+    private let state = Mutex(State())
+
+    /// Blocks beyond this many bytes go back to the system.
+    private static let limit = 96 << 20
+
+    /// Sizes grow in steps of an eighth of their magnitude, so that a block serves requests that are a little smaller.
+    static func roundedSize(_ bytes: Int) -> Int {
+        let small = 1024
+        guard bytes > small else { return (bytes + 63) & ~63 }
+        let magnitude = Int.bitWidth - 1 - bytes.leadingZeroBitCount
+        let step = 1 << max(6, magnitude - 3)
+        return (bytes + step - 1) & ~(step - 1)
+    }
+
+    func take(bytes: Int) -> UnsafeMutableRawPointer {
+        let cached: UnsafeMutableRawPointer? = state.withLock { state in
+            guard let block = state.free[bytes]?.popLast() else { return nil }
+            state.freeBytes -= bytes
+            return block
+        }
+        if let cached { return cached }
+        var block: UnsafeMutableRawPointer?
+        let status = posix_memalign(&block, 64, bytes)
+        precondition(status == 0 && block != nil, "out of memory: \(bytes) bytes for a tensor")
+        return block!
+    }
+
+    func give(_ block: UnsafeMutableRawPointer, bytes: Int) {
+        let kept = state.withLock { state in
+            guard state.freeBytes + bytes <= Self.limit else { return false }
+            state.free[bytes, default: []].append(block)
+            state.freeBytes += bytes
+            return true
+        }
+        if !kept { free(block) }
+    }
+
+    /// Returns every free block to the system.
+    func trim() {
+        state.withLock { state in
+            for blocks in state.free.values { blocks.forEach { free($0) } }
+            state.free = [:]
+            state.freeBytes = 0
+        }
+    }
+}
