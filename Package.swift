@@ -6,7 +6,7 @@ let package = Package(
     platforms: [.macOS(.v15)],
     products: [
         .library(name: "Recognite", targets: ["Recognite"]),
-        .executable(name: "recognite", targets: ["recognite"]),
+        .executable(name: "recognite", targets: ["recognite-cli"]),
         .executable(name: "recognite-benchmark", targets: ["recognite-benchmark"]),
     ],
     dependencies: [
@@ -38,6 +38,20 @@ let package = Package(
         .target(name: "ModelZoo", dependencies: ["Layers", "CZip"]),
         .target(name: "Imaging", dependencies: ["Tensors", "CTurboJPEG", "CPNG", "CWebP"]),
         .target(name: "Recognite", dependencies: ["Imaging", "ModelZoo", "Layers", "Tensors"]),
+        .executableTarget(
+            name: "recognite-cli",
+            dependencies: [
+                "Recognite",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(
+            name: "recognite-benchmark",
+            dependencies: [
+                "Recognite",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks"),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
