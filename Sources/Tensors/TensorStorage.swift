@@ -31,7 +31,8 @@ final class BlockCache: Sendable {
     static let shared = BlockCache()
 
     private struct State: ~Copyable {
-        var free: [Int: [UnsafeMutableRawPointer]] = [:]
+        /// Addresses by size in bytes.
+        var free: [Int: [UInt]] = [:]
         var freeBytes = 0
     }
 
@@ -50,12 +51,12 @@ final class BlockCache: Sendable {
     }
 
     func take(bytes: Int) -> UnsafeMutableRawPointer {
-        let cached: UnsafeMutableRawPointer? = state.withLock { state in
-            guard let block = state.free[bytes]?.popLast() else { return nil }
+        let cached: UInt? = state.withLock { state in
+            guard let address = state.free[bytes]?.popLast() else { return nil }
             state.freeBytes -= bytes
-            return block
+            return address
         }
-        if let cached { return cached }
+        if let cached { return UnsafeMutableRawPointer(bitPattern: cached)! }
         var block: UnsafeMutableRawPointer?
         let status = posix_memalign(&block, 64, bytes)
         precondition(status == 0 && block != nil, "out of memory: \(bytes) bytes for a tensor")
@@ -63,9 +64,10 @@ final class BlockCache: Sendable {
     }
 
     func give(_ block: UnsafeMutableRawPointer, bytes: Int) {
+        let address = UInt(bitPattern: block)
         let kept = state.withLock { state in
             guard state.freeBytes + bytes <= Self.limit else { return false }
-            state.free[bytes, default: []].append(block)
+            state.free[bytes, default: []].append(address)
             state.freeBytes += bytes
             return true
         }
@@ -75,7 +77,7 @@ final class BlockCache: Sendable {
     /// Returns every free block to the system.
     func trim() {
         state.withLock { state in
-            for blocks in state.free.values { blocks.forEach { free($0) } }
+            for address in state.free.values.joined() { free(UnsafeMutableRawPointer(bitPattern: address)) }
             state.free = [:]
             state.freeBytes = 0
         }
