@@ -1,2 +1,140 @@
-/// One step of a computation.
-final class GradientNode {}
+import Synchronization
+
+/// Maps the gradient of an operation's output to those of its inputs; `nil` for inputs that want none.
+package typealias Backward = (Tensor) -> [Tensor?]
+
+/// One step of a computation, kept for the way back.
+///
+/// Nodes are numbered in the order in which they are made, so that every consumer of a node has a higher number.
+final class GradientNode {
+    let number: UInt64
+    /// The nodes of the operation's inputs; `nil` where no gradient flows.
+    var inputs: [GradientNode?]
+    /// `nil` once it has run: what it holds is freed at once.
+    var backward: Backward?
+    /// For a leaf: takes the finished gradient.
+    let accumulate: ((Tensor) -> Void)?
+
+    private static let counter = Atomic<UInt64>(0)
+
+    init(inputs: [GradientNode?], backward: @escaping Backward) {
+        self.number = Self.counter.wrappingAdd(1, ordering: .relaxed).newValue
+        self.inputs = inputs
+        self.backward = backward
+        self.accumulate = nil
+    }
+
+    /// A leaf.
+    init(accumulate: @escaping (Tensor) -> Void) {
+        self.number = Self.counter.wrappingAdd(1, ordering: .relaxed).newValue
+        self.inputs = []
+        self.backward = nil
+        self.accumulate = accumulate
+    }
+
+    /// Takes a long chain apart one node at a time: releasing it recursively would overflow a small stack.
+    deinit {
+        var pending = inputs
+        inputs = []
+        while var node = pending.popLast() {
+            if node != nil, isKnownUniquelyReferenced(&node) {
+                pending.append(contentsOf: node!.inputs)
+                node!.inputs = []
+            }
+        }
+    }
+}
+
+/// Whether operations remember how to compute gradients.
+public enum GradientMode {
+    @TaskLocal static var isEnabled = true
+
+    /// Runs `body` without remembering anything for gradients, as PyTorch's `no_grad`.
+    public static func disabled<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+        let result: Result<R, E> = $isEnabled.withValue(false) {
+            do throws(E) { return .success(try body()) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+}
+
+extension Tensor {
+    /// A tensor of the same elements at which gradients arrive: `receive` is called once in each backward pass that
+    /// reaches it.
+    package func leaf(_ receive: @escaping (Tensor) -> Void) -> Tensor {
+        Tensor(shape: shape, storage: storage, node: GradientNode(accumulate: receive))
+    }
+
+    /// Computes the gradient of this tensor with respect to every parameter that it was computed from, and adds it to
+    /// each parameter's `gradient`. The computation is forgotten on the way: a second call needs a second forward pass.
+    ///
+    /// - Parameter gradient: the gradient of the final quantity with respect to this tensor; `nil` stands for 1 and is
+    ///   allowed for a tensor with one element.
+    public func backward(gradient: Tensor? = nil) {
+        guard let root = node else {
+            preconditionFailure("Tensor.backward: no parameter that wants a gradient leads to this tensor")
+        }
+        precondition(
+            gradient != nil || count == 1, "Tensor.backward: a tensor of shape \(shape) needs an explicit gradient")
+        if let gradient {
+            precondition(
+                gradient.shape == shape, "Tensor.backward: gradient \(gradient.shape) for a tensor \(shape)")
+        }
+        GradientMode.disabled {
+            var pending = PendingGradients()
+            pending.add(gradient ?? Tensor(repeating: 1, shape: shape), to: root)
+            while let (node, gradient) = pending.popLatest() {
+                if let accumulate = node.accumulate {
+                    accumulate(gradient)
+                    continue
+                }
+                guard let backward = node.backward else {
+                    preconditionFailure("Tensor.backward: this computation was already differentiated once")
+                }
+                let gradients = backward(gradient)
+                for (input, gradient) in zip(node.inputs, gradients) {
+                    if let input, let gradient { pending.add(gradient, to: input) }
+                }
+                node.backward = nil
+                node.inputs = []
+            }
+        }
+    }
+}
+
+/// The gradients that wait for their node, the latest node first.
+private struct PendingGradients {
+    private var gradients: [UInt64: (node: GradientNode, gradient: Tensor)] = [:]
+    private var heap: [UInt64] = []
+
+    mutating func add(_ gradient: Tensor, to node: GradientNode) {
+        if let present = gradients[node.number] {
+            gradients[node.number] = (node, present.gradient + gradient)
+            return
+        }
+        gradients[node.number] = (node, gradient)
+        heap.append(node.number)
+        var child = heap.count - 1
+        while child > 0, heap[child] > heap[(child - 1) / 2] {
+            heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    mutating func popLatest() -> (GradientNode, Tensor)? {
+        guard let latest = heap.first else { return nil }
+        heap[0] = heap[heap.count - 1]
+        heap.removeLast()
+        var parent = 0
+        while true {
+            var largest = parent
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child] > heap[largest] {
+                largest = child
+            }
+            if largest == parent { break }
+            heap.swapAt(parent, largest)
+            parent = largest
+        }
+        return gradients.removeValue(forKey: latest)
+    }
+}

@@ -54,7 +54,7 @@ public struct Tensor: @unchecked Sendable {
     public static func ones(_ shape: [Int]) -> Tensor { Tensor(repeating: 1, shape: shape) }
 
     /// The number of elements.
-    public var count: Int { storage.count }
+    public var count: Int { shape.reduce(1, *) }
     /// The number of axes.
     public var rank: Int { shape.count }
 
@@ -69,6 +69,7 @@ public struct Tensor: @unchecked Sendable {
 
     /// Calls `body` with the elements in row-major order.
     public func withUnsafeScalars<R, E: Error>(_ body: (UnsafeBufferPointer<Float>) throws(E) -> R) throws(E) -> R {
+        precondition(storage.count == count, "Tensor: a symbolic tensor of shape \(shape) has no elements")
         defer { withExtendedLifetime(storage) {} }
         return try body(UnsafeBufferPointer(start: storage.pointer, count: count))
     }

@@ -21,6 +21,9 @@ final class TensorStorage: @unchecked Sendable {
         self.pointer = BlockCache.shared.take(bytes: bytes).bindMemory(to: Float.self, capacity: max(1, count))
     }
 
+    /// The storage of every symbolic tensor: no elements.
+    static let symbolic = TensorStorage(count: 0)
+
     deinit {
         BlockCache.shared.give(UnsafeMutableRawPointer(pointer), bytes: bytes)
     }

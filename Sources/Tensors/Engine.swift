@@ -1,0 +1,65 @@
+import CKernels
+import COpenBLAS
+
+/// The compute engine: its threads and what it runs on. All settings are those of the process.
+public enum Engine {
+    /// The number of threads that one operation uses; at first `RECOGNITE_NUM_THREADS`, or else the processors that
+    /// the process may run on.
+    public static var threads: Int { Int(ck_pool_threads()) }
+
+    /// Sets the number of threads that one operation uses; 0 restores the initial number.
+    public static func setThreads(_ count: Int) {
+        precondition(count >= 0, "Engine.setThreads: \(count) threads")
+        ck_pool_set_threads(Int64(count))
+    }
+
+    /// The instruction-set level that the kernels run at: `portable`, `avx2` or `avx512`. The environment variable
+    /// `RECOGNITE_ISA` lowers it.
+    public static var instructionSet: String { String(cString: ck_level_name(ck_level_current())) }
+
+    /// The best level that this processor supports.
+    public static var supportedInstructionSet: String { String(cString: ck_level_name(ck_level_supported())) }
+
+    /// OpenBLAS's own description of its version and build.
+    public static var openBLASConfiguration: String { String(cString: openblas_get_config()) }
+
+    /// The processor family whose kernels OpenBLAS chose.
+    public static var openBLASCore: String { String(cString: openblas_get_corename()) }
+
+    /// Returns the memory that freed tensors left behind to the system.
+    public static func releaseCachedMemory() { BlockCache.shared.trim() }
+
+    /// Runs OpenBLAS on one thread from the first use on: the parallelism is ours, and threaded products that run at
+    /// the same time have corrupted results (OpenMathLib/OpenBLAS#5836).
+    static let singleThreadedBLAS: Void = openblas_set_num_threads(1)
+}
+
+/// Runs `body(begin, end, chunk)` on contiguous chunks of `0 ..< count`, at least `grain` indices each, over the
+/// engine's threads; returns when all are done. See `ck_pool_run`.
+func parallelChunks(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end: Int, _ chunk: Int) -> Void) {
+    guard count > 0 else { return }
+    withoutActuallyEscaping(body) { body in
+        withUnsafePointer(to: body) { pointer in
+            ck_pool_run(
+                Int64(count), Int64(max(1, grain)),
+                { context, begin, end, chunk in
+                    let body = context!.assumingMemoryBound(to: ((Int, Int, Int) -> Void).self).pointee
+                    body(Int(begin), Int(end), Int(chunk))
+                }, UnsafeMutableRawPointer(mutating: pointer))
+        }
+    }
+}
+
+/// Runs `body(begin, end)` on chunks of `0 ..< count` over the engine's threads.
+func parallelFor(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
+    parallelChunks(count, grain: grain) { begin, end, _ in body(begin, end) }
+}
+
+/// The number of chunks that ``parallelChunks(_:grain:_:)`` uses.
+func chunkCount(_ count: Int, grain: Int) -> Int { Int(ck_pool_chunks(Int64(count), Int64(max(1, grain)))) }
+
+/// Chunks of elementwise work below this many elements cost more to hand out than to do.
+let elementwiseGrain = 16384
+
+/// The grain, in rows, of work over rows of `width` elements.
+func rowGrain(_ width: Int) -> Int { max(1, elementwiseGrain / max(1, width)) }

@@ -1,0 +1,56 @@
+import Synchronization
+
+/// A seedable source of random numbers: xoshiro256**, seeded by splitmix64 (Blackman and Vigna,
+/// https://prng.di.unimi.it). The same seed gives the same numbers on every machine.
+public struct RandomSource: RandomNumberGenerator, Sendable, Hashable {
+    private var state: (UInt64, UInt64, UInt64, UInt64)
+    /// The second value of the last Box-Muller pair.
+    private var spare: Double?
+
+    public init(seed: UInt64) {
+        var mixer = seed
+        func next() -> UInt64 {
+            mixer &+= 0x9E37_79B9_7F4A_7C15
+            var z = mixer
+            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+            return z ^ (z >> 31)
+        }
+        state = (next(), next(), next(), next())
+    }
+
+    public mutating func next() -> UInt64 {
+        func rotate(_ x: UInt64, _ k: UInt64) -> UInt64 { (x << k) | (x >> (64 - k)) }
+        let result = rotate(state.1 &* 5, 7) &* 9
+        let shifted = state.1 << 17
+        state.2 ^= state.0
+        state.3 ^= state.1
+        state.1 ^= state.2
+        state.0 ^= state.3
+        state.2 ^= shifted
+        state.3 = rotate(state.3, 45)
+        return result
+    }
+
+    /// A number in [0, 1) with 53 random bits.
+    public mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
+
+    /// A number from the standard normal distribution (Box-Muller).
+    public mutating func normal() -> Double {
+        if let value = spare {
+            spare = nil
+            return value
+        }
+        let radius = (-2 * Double.log(1 - uniform())).squareRoot()
+        let (sine, cosine) = Double.sineCosine(2 * .pi * uniform())
+        spare = radius * sine
+        return radius * cosine
+    }
+
+    public static func == (a: RandomSource, b: RandomSource) -> Bool { a.state == b.state && a.spare == b.spare }
+
+    public func hash(into hasher: inout Hasher) {
+        for word in [state.0, state.1, state.2, state.3] { hasher.combine(word) }
+        hasher.combine(spare)
+    }
+}

@@ -1,0 +1,206 @@
+import CKernels
+
+// MARK: - Batch norm
+
+/// The statistics of one batch, for the running ones.
+public struct BatchStatistics: Sendable {
+    /// Mean of each channel: `[C]`.
+    public let mean: Tensor
+    /// Unbiased variance of each channel: `[C]`.
+    public let variance: Tensor
+}
+
+/// Batch norm over every axis but the last, with the batch's own statistics. Inputs: x, weight, bias.
+struct BatchNormTrainingOperation: Operation {
+    let eps: Float
+    /// Gets the batch's statistics.
+    let observe: @Sendable (BatchStatistics) -> Void
+
+    var name: String { "batch_norm" }
+
+    func outputShape(_ inputs: [[Int]]) -> [Int] {
+        let (x, weight) = (inputs[0], inputs[1])
+        precondition(
+            x.count >= 2 && weight == [x.last!], "batch_norm: an input of shape \(x) for \(weight) channels")
+        precondition(
+            x.dropLast().reduce(1, *) > 1,
+            "batch_norm: training needs more than one value per channel, the input's shape is \(x): "
+                + "drop or merge a last batch of one sample")
+        return x
+    }
+
+    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+        let (x, weight, bias) = (inputs[0], inputs[1], inputs[2])
+        let channels = weight.count
+        let rows = x.count / channels
+        let mean = Tensor(
+            columnSums(rows: rows, columns: channels, lanes: 1) { begin, count, sums in
+                ck_sum_columns_f32(x.pointer + begin * channels, Int64(count), Int64(channels), sums)
+            }.map { Float($0 / Double(rows)) }, shape: [channels])
+        let squares = columnSums(rows: rows, columns: channels, lanes: 1) { begin, count, sums in
+            ck_centered_squares_f32(x.pointer + begin * channels, mean.pointer, Int64(count), Int64(channels), sums)
+        }
+        observe(
+            BatchStatistics(
+                mean: mean, variance: Tensor(squares.map { Float($0 / Double(rows - 1)) }, shape: [channels])))
+        let inverse = squares.map { 1 / ($0 / Double(rows) + Double(eps)).squareRoot() }
+        let output = x.channelAffine(
+            scale: Tensor((0..<channels).map { Float(inverse[$0]) * weight.pointer[$0] }, shape: [channels]),
+            shift: Tensor(
+                (0..<channels).map {
+                    Float(Double(bias.pointer[$0]) - Double(mean.pointer[$0]) * inverse[$0] * Double(weight.pointer[$0]))
+                }, shape: [channels]))
+        guard needs.contains(true) else { return (output, nil) }
+        return (
+            output,
+            { gradient in
+                let sums = columnSums(rows: rows, columns: channels, lanes: 2) { begin, count, sums in
+                    ck_batch_norm_backward_sums_f32(
+                        x.pointer + begin * channels, mean.pointer, gradient.pointer + begin * channels,
+                        Int64(count), Int64(channels), sums, sums + channels)
+                }
+                // dx = w inv (dy - mean(dy) - (x - mean) inv² mean(dy (x - mean)))
+                var (a, b, d) = ([Float](), [Float](), [Float]())
+                for c in 0..<channels {
+                    let scale = inverse[c] * Double(weight.pointer[c])
+                    let slope = -scale * inverse[c] * inverse[c] * sums[channels + c] / Double(rows)
+                    a.append(Float(scale))
+                    b.append(Float(slope))
+                    d.append(Float(-scale * sums[c] / Double(rows) - slope * Double(mean.pointer[c])))
+                }
+                var toX: Tensor?
+                if needs[0] {
+                    let result = Tensor(uninitialized: x.shape)
+                    parallelFor(rows, grain: rowGrain(channels)) { begin, end in
+                        ck_batch_norm_backward_f32(
+                            x.pointer + begin * channels, gradient.pointer + begin * channels, a, b, d,
+                            Int64(end - begin), Int64(channels), result.mutablePointer + begin * channels)
+                    }
+                    toX = result
+                }
+                let toWeight = Tensor((0..<channels).map { Float(sums[channels + $0] * inverse[$0]) }, shape: [channels])
+                let toBias = Tensor((0..<channels).map { Float(sums[$0]) }, shape: [channels])
+                return [toX, needs[1] ? toWeight : nil, needs[2] ? toBias : nil]
+            }
+        )
+    }
+}
+
+/// Batch norm with fixed statistics. Inputs: x, weight, bias, running mean, running variance.
+struct BatchNormInferenceOperation: Operation {
+    let eps: Float
+
+    var name: String { "batch_norm" }
+
+    func outputShape(_ inputs: [[Int]]) -> [Int] {
+        precondition(
+            inputs[0].count >= 2 && inputs[1] == [inputs[0].last!],
+            "batch_norm: an input of shape \(inputs[0]) for \(inputs[1]) channels")
+        return inputs[0]
+    }
+
+    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+        let (x, weight, bias, mean, variance) = (inputs[0], inputs[1], inputs[2], inputs[3], inputs[4])
+        let channels = weight.count
+        let inverse = variance.scalars.map { 1 / ($0 + eps).squareRoot() }
+        let scale = Tensor(zip(inverse, weight.scalars).map { $0 * $1 }, shape: [channels])
+        let shift = Tensor(
+            (0..<channels).map { bias.pointer[$0] - mean.pointer[$0] * scale.pointer[$0] }, shape: [channels])
+        let output = x.channelAffine(scale: scale, shift: shift)
+        guard needs.contains(true) else { return (output, nil) }
+        return (
+            output,
+            { gradient in
+                let centered = x - mean
+                return [
+                    needs[0] ? gradient * scale : nil,
+                    needs[1] ? (gradient * centered).summed(to: [channels]) * Tensor(inverse, shape: [channels]) : nil,
+                    needs[2] ? gradient.summed(to: [channels]) : nil, nil, nil,
+                ]
+            }
+        )
+    }
+}
+
+extension Tensor {
+    /// `scale[c] x + shift[c]` over the last axis.
+    func channelAffine(scale: Tensor, shift: Tensor) -> Tensor {
+        let output = Tensor(uninitialized: shape)
+        let channels = scale.count
+        parallelFor(count / channels, grain: rowGrain(channels)) { begin, end in
+            ck_channel_affine_f32(
+                pointer + begin * channels, scale.pointer, shift.pointer, Int64(end - begin), Int64(channels), 0,
+                output.mutablePointer + begin * channels)
+        }
+        return output
+    }
+
+    /// Batch norm with the batch's own statistics over every axis but the last, `[..., C]`, as in training.
+    ///
+    /// - Parameter observe: gets the batch's mean and unbiased variance.
+    public func batchNorm(
+        weight: Tensor, bias: Tensor, eps: Float, observe: @escaping @Sendable (BatchStatistics) -> Void
+    ) -> Tensor {
+        apply(BatchNormTrainingOperation(eps: eps, observe: observe), self, weight, bias)
+    }
+
+    /// Batch norm with the given statistics, as in inference.
+    public func batchNorm(weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: Float) -> Tensor {
+        apply(BatchNormInferenceOperation(eps: eps), self, weight, bias, mean, variance)
+    }
+}
+
+// MARK: - Layer norm
+
+/// Layer norm over the last axis. Inputs: x, weight, bias.
+struct LayerNormOperation: Operation {
+    let eps: Float
+
+    var name: String { "layer_norm" }
+
+    func outputShape(_ inputs: [[Int]]) -> [Int] {
+        precondition(
+            inputs[1] == [inputs[0].last ?? 0] && inputs[2] == inputs[1],
+            "layer_norm: an input of shape \(inputs[0]) for \(inputs[1]) features")
+        return inputs[0]
+    }
+
+    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+        let (x, weight, bias) = (inputs[0], inputs[1], inputs[2])
+        let channels = weight.count
+        let rows = x.count / channels
+        let output = Tensor(uninitialized: x.shape)
+        let statistics = needs.contains(true) ? Tensor(uninitialized: [2, rows]) : nil
+        parallelFor(rows, grain: rowGrain(channels)) { begin, end in
+            let mean = statistics.map { $0.mutablePointer + begin }
+            ck_layer_norm_forward_f32(
+                x.pointer + begin * channels, weight.pointer, bias.pointer, eps, Int64(end - begin), Int64(channels),
+                output.mutablePointer + begin * channels, mean, mean.map { $0 + rows })
+        }
+        guard let statistics else { return (output, nil) }
+        return (
+            output,
+            { gradient in
+                let result = Tensor(uninitialized: x.shape)
+                let sums = columnSums(rows: rows, columns: channels, lanes: 2) { begin, count, sums in
+                    ck_layer_norm_backward_f32(
+                        x.pointer + begin * channels, weight.pointer, statistics.pointer + begin,
+                        statistics.pointer + rows + begin, gradient.pointer + begin * channels, Int64(count),
+                        Int64(channels), result.mutablePointer + begin * channels, sums, sums + channels)
+                }
+                return [
+                    needs[0] ? result : nil,
+                    needs[1] ? Tensor(sums[..<channels].map { Float($0) }, shape: [channels]) : nil,
+                    needs[2] ? Tensor(sums[channels...].map { Float($0) }, shape: [channels]) : nil,
+                ]
+            }
+        )
+    }
+}
+
+extension Tensor {
+    /// Layer norm over the last axis, `[..., C]`.
+    public func layerNorm(weight: Tensor, bias: Tensor, eps: Float) -> Tensor {
+        apply(LayerNormOperation(eps: eps), self, weight, bias)
+    }
+}
