@@ -1,1 +1,58 @@
-#include "CKernels.h"
+// The choice of the instruction-set level.
+//
+// A machine without AVX-512 can still run the 16-lane code: built with CK_EMULATE_AVX512 the avx512 level is compiled
+// for AVX2 (each 16-lane vector becomes two of 8) and counts as supported wherever AVX2 is:
+//     swift test -c release -Xcc -DCK_EMULATE_AVX512 --scratch-path .build-emulate --filter CKernelsTests
+#include "dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+atomic_int ck_level_in_use = -1;
+
+ck_level ck_level_supported(void) {
+#if CK_X86_LEVELS
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c"))
+        return CK_LEVEL_PORTABLE;
+#ifdef CK_EMULATE_AVX512
+    return CK_LEVEL_AVX512;
+#else
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return CK_LEVEL_AVX512;
+    return CK_LEVEL_AVX2;
+#endif
+#else
+    return CK_LEVEL_PORTABLE;
+#endif
+}
+
+ck_level ck_level_current(void) {
+    int level = atomic_load_explicit(&ck_level_in_use, memory_order_relaxed);
+    if (level >= 0) return (ck_level)level;
+    // Two threads may both get here; they compute the same, and neither overwrites what ck_level_set has set.
+    int chosen = (int)ck_level_supported();
+    const char *wish = getenv("RECOGNITE_ISA");
+    for (int l = 0; wish && l < chosen; l++)
+        if (strcmp(wish, ck_level_name((ck_level)l)) == 0) chosen = l;
+    int unset = -1;
+    atomic_compare_exchange_strong(&ck_level_in_use, &unset, chosen);
+    return (ck_level)(unset < 0 ? chosen : unset);
+}
+
+ck_level ck_level_set(ck_level level) {
+    ck_level supported = ck_level_supported();
+    if (level > supported) level = supported;
+    atomic_store(&ck_level_in_use, (int)level);
+    return level;
+}
+
+const char *ck_level_name(ck_level level) {
+    switch (level) {
+    case CK_LEVEL_PORTABLE: return "portable";
+    case CK_LEVEL_AVX2: return "avx2";
+    case CK_LEVEL_AVX512: return "avx512";
+    }
+    return "unknown";
+}

@@ -1,0 +1,256 @@
+// The thread pool. Each worker has a mailbox of its own: the caller raises the tickets of the workers that a loop
+// needs, runs chunk 0 itself, and waits until `pending` is 0. Both sides spin for a while and then sleep on a
+// condition variable. Whoever is about to sleep says so (`asleep`) and then looks once more; whoever has news writes
+// it first and then looks at `asleep`; both in sequential consistency, so that one of the two always sees the other.
+#define _GNU_SOURCE
+#include "ck_pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "processors.h"
+
+enum {
+    MAX_THREADS = 1024,
+    // How long to spin. Loops of one network follow each other within some tens of microseconds; waking a sleeping
+    // thread costs about as much.
+    SPIN_NANOSECONDS = 40000,
+};
+
+typedef struct {
+    _Alignas(64) atomic_uint ticket;  // raised once per loop, and to stop
+    atomic_bool asleep;
+    bool stop;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+} worker;
+
+static struct {
+    pthread_mutex_t busy;  // held while a loop is under way or the number of threads changes
+    atomic_llong threads;
+    int64_t initial_threads;
+    int64_t workers;  // how many exist; worker i runs chunk i + 1
+    ck_pool_body body;
+    void *context;
+    int64_t count, chunks;
+    _Alignas(64) atomic_llong pending;
+    atomic_bool asleep;
+    pthread_mutex_t mutex;
+    pthread_cond_t done;
+} pool = {
+    .busy = PTHREAD_MUTEX_INITIALIZER,
+    .mutex = PTHREAD_MUTEX_INITIALIZER,
+    .done = PTHREAD_COND_INITIALIZER,
+};
+static worker all_workers[MAX_THREADS];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+// Whether this thread is running a chunk of a loop.
+static _Thread_local bool inside;
+
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// Spins until *ticket is not `old`; false if it still is when the time is up.
+static bool spin_ticket(atomic_uint *ticket, unsigned old) {
+    int64_t end = 0;
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (atomic_load_explicit(ticket, memory_order_acquire) != old) return true;
+            pause_briefly();
+        }
+        if (end == 0) end = nanoseconds() + SPIN_NANOSECONDS;
+    } while (nanoseconds() < end);
+    return false;
+}
+
+static void run_chunk(int64_t chunk) {
+    // The product of two 64-bit numbers could overflow; quotient and remainder cannot.
+    int64_t size = pool.count / pool.chunks, extra = pool.count % pool.chunks;
+    int64_t begin = chunk * size + (chunk < extra ? chunk : extra);
+    pool.body(pool.context, begin, begin + size + (chunk < extra), chunk);
+}
+
+static void *worker_main(void *argument) {
+    int64_t index = (int64_t)(intptr_t)argument;
+    worker *self = &all_workers[index];
+    unsigned seen = 0;
+    inside = true;
+    for (;;) {
+        if (!spin_ticket(&self->ticket, seen)) {
+            pthread_mutex_lock(&self->mutex);
+            atomic_store(&self->asleep, true);
+            while (atomic_load(&self->ticket) == seen) pthread_cond_wait(&self->wake, &self->mutex);
+            atomic_store(&self->asleep, false);
+            pthread_mutex_unlock(&self->mutex);
+        }
+        seen++;
+        if (self->stop) return NULL;
+        run_chunk(index + 1);
+        if (atomic_fetch_sub(&pool.pending, 1) == 1 && atomic_load(&pool.asleep)) {
+            pthread_mutex_lock(&pool.mutex);
+            pthread_cond_signal(&pool.done);
+            pthread_mutex_unlock(&pool.mutex);
+        }
+    }
+}
+
+static void post(worker *w) {
+    atomic_fetch_add(&w->ticket, 1);
+    if (atomic_load(&w->asleep)) {
+        pthread_mutex_lock(&w->mutex);
+        pthread_cond_signal(&w->wake);
+        pthread_mutex_unlock(&w->mutex);
+    }
+}
+
+static void wait_for_workers(void) {
+    int64_t end = nanoseconds() + SPIN_NANOSECONDS;
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (atomic_load_explicit(&pool.pending, memory_order_acquire) == 0) return;
+            pause_briefly();
+        }
+    } while (nanoseconds() < end);
+    pthread_mutex_lock(&pool.mutex);
+    atomic_store(&pool.asleep, true);
+    while (atomic_load(&pool.pending) != 0) pthread_cond_wait(&pool.done, &pool.mutex);
+    atomic_store(&pool.asleep, false);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+// Makes workers exist for `wanted` chunks beyond the caller's; returns how many there are (fewer if the system
+// refuses threads).
+static int64_t ensure_workers(int64_t wanted) {
+    while (pool.workers < wanted) {
+        worker *w = &all_workers[pool.workers];
+        atomic_store(&w->ticket, 0);
+        atomic_store(&w->asleep, false);
+        w->stop = false;
+        pthread_mutex_init(&w->mutex, NULL);
+        pthread_cond_init(&w->wake, NULL);
+        if (pthread_create(&w->thread, NULL, worker_main, (void *)(intptr_t)pool.workers) != 0) {
+            pthread_cond_destroy(&w->wake);
+            pthread_mutex_destroy(&w->mutex);
+            break;
+        }
+        pool.workers++;
+    }
+    return pool.workers;
+}
+
+static void stop_workers(int64_t keep) {
+    while (pool.workers > keep) {
+        worker *w = &all_workers[--pool.workers];
+        w->stop = true;
+        post(w);
+        pthread_join(w->thread, NULL);
+        pthread_cond_destroy(&w->wake);
+        pthread_mutex_destroy(&w->mutex);
+    }
+}
+
+// fork waits for the loop that is under way, so that the child's copy is at rest; the child then has none of the
+// workers and makes its own. A fork from inside a chunk leaves `busy` locked in the child, whose loops then run
+// on the calling thread.
+static void before_fork(void) {
+    if (!inside) pthread_mutex_lock(&pool.busy);
+}
+static void after_fork_parent(void) {
+    if (!inside) pthread_mutex_unlock(&pool.busy);
+}
+static void after_fork_child(void) {
+    pool.workers = 0;
+    // The last worker of the last loop may have been about to signal when the fork came.
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    if (!inside) pthread_mutex_unlock(&pool.busy);
+}
+
+static int64_t clamp_threads(int64_t threads) {
+    return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
+}
+
+static void initialize(void) {
+    const char *wish = getenv("RECOGNITE_NUM_THREADS");
+    int64_t threads = wish ? strtoll(wish, NULL, 10) : 0;
+    pool.initial_threads = clamp_threads(threads > 0 ? threads : ck_processors());
+    atomic_store(&pool.threads, pool.initial_threads);
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
+int64_t ck_pool_threads(void) {
+    pthread_once(&once, initialize);
+    return atomic_load_explicit(&pool.threads, memory_order_relaxed);
+}
+
+void ck_pool_set_threads(int64_t threads) {
+    pthread_once(&once, initialize);
+    if (inside) return;
+    pthread_mutex_lock(&pool.busy);
+    threads = threads <= 0 ? pool.initial_threads : clamp_threads(threads);
+    stop_workers(threads - 1);
+    atomic_store(&pool.threads, threads);
+    pthread_mutex_unlock(&pool.busy);
+}
+
+static int64_t chunks_for(int64_t count, int64_t grain, int64_t threads) {
+    if (count <= 0) return 0;
+    int64_t chunks = count / (grain < 1 ? 1 : grain);
+    return chunks < 1 ? 1 : chunks > threads ? threads : chunks;
+}
+
+int64_t ck_pool_chunks(int64_t count, int64_t grain) { return chunks_for(count, grain, ck_pool_threads()); }
+
+static void run_sequentially(int64_t count, int64_t chunks, ck_pool_body body, void *context) {
+    int64_t begin = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        int64_t end = begin + count / chunks + (chunk < count % chunks);
+        body(context, begin, end, chunk);
+        begin = end;
+    }
+}
+
+void ck_pool_run(int64_t count, int64_t grain, ck_pool_body body, void *context) {
+    int64_t chunks = ck_pool_chunks(count, grain);
+    if (chunks <= 1 || inside || pthread_mutex_trylock(&pool.busy) != 0) {
+        bool was_inside = inside;
+        // One chunk is no split: loops within it may still use the pool.
+        if (chunks > 1) inside = true;
+        run_sequentially(count, chunks, body, context);
+        inside = was_inside;
+        return;
+    }
+    inside = true;
+    // Under the lock, the number of threads may have become another one.
+    chunks = ck_pool_chunks(count, grain);
+    int64_t posted = ensure_workers(chunks - 1);
+    if (posted > chunks - 1) posted = chunks - 1;
+    pool.body = body;
+    pool.context = context;
+    pool.count = count;
+    pool.chunks = chunks;
+    atomic_store(&pool.pending, posted);
+    for (int64_t i = 0; i < posted; i++) post(&all_workers[i]);
+    run_chunk(0);
+    for (int64_t chunk = posted + 1; chunk < chunks; chunk++) run_chunk(chunk);
+    wait_for_workers();
+    inside = false;
+    pthread_mutex_unlock(&pool.busy);
+}
