@@ -52,6 +52,9 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks"),
+        .target(name: "TestSupport", dependencies: ["Recognite"], path: "Tests/Support"),
+        .testTarget(
+            name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

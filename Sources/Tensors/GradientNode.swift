@@ -49,6 +49,9 @@ final class GradientNode {
 public enum GradientMode {
     @TaskLocal static var isEnabled = true
 
+    /// Whether operations remember how to compute gradients now.
+    public static var isRecording: Bool { isEnabled }
+
     /// Runs `body` without remembering anything for gradients, as PyTorch's `no_grad`.
     public static func disabled<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
         let result: Result<R, E> = $isEnabled.withValue(false) {

@@ -1,4 +1,8 @@
-import Synchronization
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
 
 /// A seedable source of random numbers: xoshiro256**, seeded by splitmix64 (Blackman and Vigna,
 /// https://prng.di.unimi.it). The same seed gives the same numbers on every machine.
@@ -41,10 +45,10 @@ public struct RandomSource: RandomNumberGenerator, Sendable, Hashable {
             spare = nil
             return value
         }
-        let radius = (-2 * Double.log(1 - uniform())).squareRoot()
-        let (sine, cosine) = Double.sineCosine(2 * .pi * uniform())
-        spare = radius * sine
-        return radius * cosine
+        let radius = (-2 * log(1 - uniform())).squareRoot()
+        let angle = 2 * Double.pi * uniform()
+        spare = radius * sin(angle)
+        return radius * cos(angle)
     }
 
     public static func == (a: RandomSource, b: RandomSource) -> Bool { a.state == b.state && a.spare == b.spare }

@@ -1,0 +1,158 @@
+import Synchronization
+import Tensors
+
+/// How a tensor in memory relates to the same tensor in a state dict, where PyTorch's order of axes rules.
+public enum StateLayout: Sendable {
+    /// The same order.
+    case same
+    /// Memory `[O, kH, kW, I]`, state dict `[O, I, kH, kW]`.
+    case convolution
+
+    /// The shape in a state dict.
+    public func stateShape(_ shape: [Int]) -> [Int] {
+        self == .convolution ? [shape[0], shape[3], shape[1], shape[2]] : shape
+    }
+
+    /// The tensor in a state dict's order.
+    public func toState(_ tensor: Tensor) -> Tensor {
+        self == .convolution ? tensor.permuted([0, 3, 1, 2]) : tensor
+    }
+
+    /// The tensor in memory's order.
+    public func fromState(_ tensor: Tensor) -> Tensor {
+        self == .convolution ? tensor.permuted([0, 2, 3, 1]) : tensor
+    }
+}
+
+/// A tensor that training changes. Its first values are computed when they are first read, so that a model that is
+/// built only to be loaded, counted or printed costs next to nothing.
+public final class Parameter: @unchecked Sendable {
+    /// The name in the module's state dict; `nil` stands for the name of the property that holds the parameter.
+    let key: String?
+    /// The shape in memory.
+    public let shape: [Int]
+    public let layout: StateLayout
+    /// Whether operations on ``value`` remember how to compute its gradient.
+    public var requiresGradient = true
+    /// The sum of the gradients of all backward passes since it was last set to `nil`; in memory's layout.
+    public var gradient: Tensor?
+
+    private enum State {
+        case pending(Initializer, seed: UInt64)
+        case ready(Tensor)
+    }
+    private let state: Mutex<State>
+
+    /// - Parameters:
+    ///   - key: the name in the state dict, if it is not that of the property.
+    ///   - shape: the shape in memory.
+    ///   - initializer: computes the first values, from a seed that is drawn now.
+    public init(
+        key: String? = nil, shape: [Int], layout: StateLayout = .same, initializer: Initializer
+    ) {
+        self.key = key
+        self.shape = shape
+        self.layout = layout
+        self.state = Mutex(.pending(initializer, seed: RandomStream.current.withSource { $0.next() }))
+    }
+
+    /// The number of elements.
+    public var count: Int { shape.reduce(1, *) }
+
+    /// The shape in a state dict.
+    public var stateShape: [Int] { layout.stateShape(shape) }
+
+    /// The tensor. While ``requiresGradient`` is set, what is computed from it leads back here.
+    ///
+    /// - Precondition: a new value has the same shape.
+    public var value: Tensor {
+        get {
+            if Trace.current != nil { return .symbolic(shape) }
+            let tensor = data
+            return requiresGradient && GradientMode.isRecording ? tensor.leaf { self.accumulate($0) } : tensor
+        }
+        set { data = newValue }
+    }
+
+    /// The tensor without memory of gradients.
+    public var data: Tensor {
+        get {
+            state.withLock { state in
+                switch state {
+                case .ready(let tensor): return tensor
+                case .pending(let initializer, let seed):
+                    let tensor = initializer.tensor(shape: shape, fans: fans, seed: seed)
+                    state = .ready(tensor)
+                    return tensor
+                }
+            }
+        }
+        set {
+            precondition(newValue.shape == shape, "Parameter: a value of shape \(newValue.shape) for \(shape)")
+            state.withLock { $0 = .ready(newValue.detached) }
+        }
+    }
+
+    /// Draws new first values from the given recipe.
+    public func initialize(_ initializer: Initializer) {
+        let seed = RandomStream.current.withSource { $0.next() }
+        state.withLock { $0 = .pending(initializer, seed: seed) }
+    }
+
+    /// (inputs of one output, outputs of one input), as `torch.nn.init` counts them.
+    private var fans: (in: Int, out: Int) {
+        let shape = stateShape
+        guard shape.count >= 2 else { return (shape.first ?? 1, shape.first ?? 1) }
+        let field = shape.dropFirst(2).reduce(1, *)
+        return (shape[1] * field, shape[0] * field)
+    }
+
+    private func accumulate(_ gradient: Tensor) {
+        self.gradient = self.gradient.map { $0 + gradient } ?? gradient
+    }
+}
+
+/// A tensor that is part of a module's state but not trained: running statistics.
+public final class Buffer: @unchecked Sendable {
+    let key: String?
+    public let shape: [Int]
+    private let state: Mutex<Tensor>
+
+    public init(key: String? = nil, _ initial: Tensor) {
+        self.key = key
+        self.shape = initial.shape
+        self.state = Mutex(initial)
+    }
+
+    /// - Precondition: a new value has the same shape.
+    public var value: Tensor {
+        get { Trace.current != nil ? .symbolic(shape) : state.withLock { $0 } }
+        set {
+            precondition(newValue.shape == shape, "Buffer: a value of shape \(newValue.shape) for \(shape)")
+            state.withLock { $0 = newValue.detached }
+        }
+    }
+}
+
+/// Integers that are part of a module's state: counters, index tables.
+public final class IntegerBuffer: @unchecked Sendable {
+    let key: String?
+    public let shape: [Int]
+    private let state: Mutex<[Int64]>
+
+    public init(key: String? = nil, _ initial: [Int64], shape: [Int]) {
+        precondition(initial.count == shape.reduce(1, *), "IntegerBuffer: \(initial.count) values for shape \(shape)")
+        self.key = key
+        self.shape = shape
+        self.state = Mutex(initial)
+    }
+
+    /// - Precondition: a new value has the same number of elements.
+    public var values: [Int64] {
+        get { state.withLock { $0 } }
+        set {
+            precondition(newValue.count == shape.reduce(1, *), "IntegerBuffer: \(newValue.count) values for \(shape)")
+            state.withLock { $0 = newValue }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import Layers
+
+/// The architectures by torchvision's names.
+public enum ModelRegistry {
+    /// An architecture: how to build it, and what it takes.
+    public struct Entry: Sendable {
+        /// torchvision's name.
+        public let name: String
+        /// The side of the square images that the architecture was made for, in pixels.
+        public let inputSize: Int
+        let build: @Sendable (_ numClasses: Int) -> Module
+    }
+
+    /// All architectures in alphabetical order.
+    public static let entries: [Entry] = [
+        ResNet.registry,
+        MobileNetV2.registry,
+    ].flatMap { $0 }.sorted { $0.name < $1.name }
+
+    private static let byName = Dictionary(uniqueKeysWithValues: entries.map { ($0.name, $0) })
+
+    /// The architecture of a name.
+    ///
+    /// - Throws: ``UnknownModelError`` that names the closest ones.
+    public static func entry(_ name: String) throws(UnknownModelError) -> Entry {
+        guard let entry = byName[name] else { throw UnknownModelError(name: name) }
+        return entry
+    }
+
+    /// A model with torchvision's initialization.
+    ///
+    /// - Throws: ``UnknownModelError``.
+    public static func makeModel(_ name: String, numClasses: Int = 1000) throws(UnknownModelError) -> Module {
+        try entry(name).build(numClasses)
+    }
+}
+
+/// The names of all architectures, in alphabetical order.
+public let supportedModels: [String] = ModelRegistry.entries.map(\.name)
+
+/// A model name that is none of ``supportedModels``.
+public struct UnknownModelError: Error, CustomStringConvertible {
+    public let name: String
+
+    /// The supported names that are most like it, the closest first.
+    public var suggestions: [String] {
+        let distances = supportedModels.map { ($0, Self.editDistance(Array(name.lowercased().utf8), Array($0.utf8))) }
+        return distances.sorted { ($0.1, $0.0) < ($1.1, $1.0) }.prefix(3).map(\.0)
+    }
+
+    public var description: String {
+        "there is no model \"\(name)\"; the closest supported ones are \(suggestions.joined(separator: ", "))"
+    }
+
+    /// Levenshtein's distance.
+    private static func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+        var row = Array(0...b.count)
+        for (i, x) in a.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, y) in b.enumerated() {
+                let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (x == y ? 0 : 1))
+                diagonal = row[j + 1]
+                row[j + 1] = next
+            }
+        }
+        return row[b.count]
+    }
+}

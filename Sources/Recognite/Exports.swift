@@ -1,0 +1,5 @@
+// One import for users: `import Recognite`.
+@_exported import Imaging
+@_exported import Layers
+@_exported import ModelZoo
+@_exported import Tensors

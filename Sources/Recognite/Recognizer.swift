@@ -1,0 +1,64 @@
+import Layers
+import ModelZoo
+import Tensors
+
+/// A backbone that turns images into embeddings and, for training, a classifier over them.
+///
+/// In training mode a recognizer returns logits `[N, classes]`; with `normalize`, of unit-norm embeddings against
+/// unit-norm class weights, so that they are cosines. In evaluation mode it returns the embeddings `[N, D]`, of norm 1
+/// with `normalize`, which compare by dot product. Without classes it returns embeddings in both modes.
+///
+/// The reference's `recognite.model.Recognizer`.
+public final class Recognizer: Module {
+    /// The model without its last fully-connected layer: `[N, H, W, 3]` to `[N, D]`.
+    @Child public var backbone: Module
+    /// The fully-connected layer over the embeddings; `nil` without classes.
+    @Child public var classifier: Module?
+    /// The layer of `classifier` whose weights are normalized; the reference registers it under this name too.
+    @Child private var ultimate: Linear?
+
+    /// The architecture's name.
+    public let modelName: String
+    /// Whether embeddings and class weights are scaled to norm 1.
+    public let normalizes: Bool
+    /// The number of features of an embedding.
+    public let embeddingSize: Int
+
+    /// A recognizer over one of ``supportedModels``.
+    ///
+    /// - Parameters:
+    ///   - modelName: the architecture, by torchvision's name.
+    ///   - numClasses: the number of classes to train with; `nil`: no classifier.
+    ///   - weights: pretrained weights to start from; `nil`: random ones, see `withRandomSeed`.
+    ///   - clfBias: whether the classifier has a bias; beside normalized weights it can worsen the result.
+    ///   - normalize: whether embeddings and class weights are scaled to norm 1.
+    /// - Throws: `UnknownModelError`; the weights' errors.
+    public init(
+        _ modelName: String, numClasses: Int? = nil, clfBias: Bool = false,
+        normalize: Bool = true
+    ) throws {
+        let model = try ModelRegistry.makeModel(modelName)
+        embeddingSize = try model.ultimateClassifier().inFeatures
+        if let numClasses {
+            precondition(numClasses > 0, "Recognizer: \(numClasses) classes")
+            try model.updateClassifier(numClasses: numClasses, bias: clfBias)
+        }
+        let (backbone, classifier) = try model.splitBackboneClassifier()
+        self.modelName = modelName
+        self.normalizes = normalize
+        self.backbone = backbone
+        self.classifier = numClasses == nil ? nil : classifier
+        _ultimate = Child(wrappedValue: numClasses == nil ? nil : classifier, key: "_ult_clf")
+        super.init()
+    }
+
+    public override func forward(_ x: Tensor) -> Tensor {
+        if isTraining, normalizes, let ultimate, Trace.current == nil {
+            ultimate.weight.data = GradientMode.disabled { ultimate.weight.data / ultimate.weight.data.norm() }
+        }
+        let raw = backbone(x)
+        let embeddings = normalizes ? raw / raw.norm() : raw
+        guard isTraining, let classifier else { return embeddings }
+        return classifier(embeddings)
+    }
+}

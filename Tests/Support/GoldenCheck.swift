@@ -1,0 +1,141 @@
+import Layers
+import ModelZoo
+import Recognite
+import Tensors
+
+/// Runs one model through everything that its golden file holds.
+public struct GoldenCheck {
+    /// One comparison: what was compared, and how it went.
+    public struct Finding: Sendable {
+        public let what: String
+        public let comparison: Comparison
+    }
+
+    public private(set) var findings: [Finding] = []
+    private let golden: GoldenFile
+    private let recognizer: Recognizer
+
+    public init(_ golden: GoldenFile) throws {
+        self.golden = golden
+        recognizer = try Recognizer(golden.model, numClasses: 7)
+        try ReferenceFill.fill(recognizer, rows: golden.state, prefix: "backbone.", salt: golden.salt)
+        let weight = recognizer.parameter("classifier.weight")
+        let a = (4.5 / Float(golden.features)).squareRoot()
+        weight.data = Tensor(
+            ReferenceFill.values(weight.count, key: "classifier.weight", salt: golden.salt, a: a, b: 0),
+            shape: weight.shape)
+    }
+
+    /// Embeddings in evaluation mode.
+    public mutating func checkEvaluation() {
+        recognizer.eval()
+        check("eval", golden.eval, salt: golden.salt)
+    }
+
+    /// Logits, loss, gradients and running statistics of one training step without dropout.
+    public mutating func checkTraining() {
+        recognizer.disableRandomness()
+        recognizer.train()
+        recognizer.zeroGradients()
+        let expected = golden.train
+        if let loss = expected.loss, let gradients = expected.gradients {
+            let logits = recognizer(images(expected.input, salt: golden.salt + "/train"))
+            compare("logits", logits, expected.logits)
+            let got = logits.crossEntropy(Array(0..<expected.input[0]))
+            findings.append(
+                Finding(
+                    what: "loss",
+                    comparison: .worst(
+                        of: [("loss", Double(got.scalar), loss)], scale: abs(loss), absolute: 1e-4, relative: 1e-3)))
+            got.backward()
+            for (key, probe) in gradients.sorted(by: { $0.key < $1.key }) {
+                let parameter = recognizer.parameter(key)
+                guard let gradient = parameter.gradient else {
+                    findings.append(
+                        Finding(what: "gradient of \(key)", comparison: Comparison(worst: .infinity, message: "none")))
+                    continue
+                }
+                compare("gradient of \(key)", parameter.layout.toState(gradient), probe)
+            }
+            let without = recognizer.namedParameters().filter { $0.parameter.gradient == nil }.map(\.key)
+            if without != expected.without_gradient {
+                findings.append(
+                    Finding(
+                        what: "parameters without gradient",
+                        comparison: Comparison(worst: .infinity, message: "\(without)")))
+            }
+        } else {
+            let logits = GradientMode.disabled {
+                recognizer(images(expected.input, salt: golden.salt + "/train"))
+            }
+            compare("logits", logits, expected.logits)
+        }
+        recognizer.zeroGradients()
+        for (key, probe) in expected.running.sorted(by: { $0.key < $1.key }) {
+            do {
+                compare("running \(key)", try recognizer.stateDict()[key]!.tensor(), probe)
+            } catch {
+                preconditionFailure("\(error)")
+            }
+        }
+    }
+
+    /// Embeddings after the running statistics were set by a training pass.
+    public mutating func checkCalibrated() {
+        recognizer.disableRandomness()
+        recognizer.calibrate(images(golden.train.input, salt: golden.salt + "/train"))
+        check("calibrated", golden.calibrated, salt: golden.salt + "/calibrated")
+    }
+
+    private mutating func check(_ name: String, _ expected: GoldenFile.Evaluation, salt: String) {
+        let x = images(expected.input, salt: salt)
+        let (raw, embedding) = GradientMode.disabled { (recognizer.backbone(x), recognizer(x)) }
+        compare("\(name) raw", raw, expected.raw)
+        compare("\(name) embedding", embedding, expected.embedding)
+        guard let cosine = expected.cosine else { return }
+        let rows = embedding.scalars
+        let half = rows.count / 2
+        let got = zip(rows[..<half], rows[half...]).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+        findings.append(
+            Finding(
+                what: "\(name) cosine",
+                comparison: .worst(of: [("cosine", got, cosine)], scale: 1, absolute: 1e-4, relative: 1e-3)))
+    }
+
+    private mutating func compare(_ what: String, _ tensor: Tensor, _ probe: Probe) {
+        findings.append(Finding(what: what, comparison: probe.compare(tensor)))
+    }
+
+    private func images(_ input: [Int], salt: String) -> Tensor {
+        ReferenceFill.images(input[0], input[2], input[3], salt: salt)
+    }
+}
+
+extension Module {
+    /// The parameter of a key.
+    public func parameter(_ key: String) -> Parameter {
+        guard let found = namedParameters().first(where: { $0.key == key }) else {
+            preconditionFailure("no parameter \(key) in \(typeName)")
+        }
+        return found.parameter
+    }
+
+    /// Turns off what draws random numbers in training.
+    public func disableRandomness() {
+        for module in modules {
+            (module as? Dropout)?.p = 0
+            (module as? StochasticDepth)?.p = 0
+        }
+    }
+
+    /// Sets the running statistics of every batch norm to those of one training-mode pass.
+    public func calibrate(_ images: Tensor) {
+        let norms = modules.compactMap { $0 as? BatchNorm2d }
+        let momenta = norms.map(\.momentum)
+        for norm in norms { norm.momentum = 1 }
+        train()
+        _ = GradientMode.disabled { self(images) }
+        eval()
+        for (norm, momentum) in zip(norms, momenta) { norm.momentum = momentum }
+    }
+}
