@@ -52,6 +52,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks"),
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

@@ -6,26 +6,6 @@
 
 #define EACH(n) for (int64_t i = 0; i < (n); i++)
 
-void ck_fill_f32(float value, float *y, int64_t n) { EACH(n) y[i] = value; }
-void ck_activation_forward_f32(ck_activation f, const float *x, float *y, int64_t n) {
-    ck_activation_forward_f32_ref(f, x, y, n);
-}
-void ck_activation_backward_f32(ck_activation f, const float *x, const float *dy, float *dx, int64_t n) {
-    ck_activation_backward_f32_ref(f, x, dy, dx, n);
-}
-void ck_unary_f32(ck_unary f, const float *x, float *y, int64_t n) { ck_unary_f32_ref(f, x, y, n); }
-void ck_binary_f32(ck_binary op, const ck_binary_shape *shape, const float *a, const float *b, float *y) {
-    ck_binary_f32_ref(op, shape, a, b, y);
-}
-void ck_affine_f32(float a, float b, const float *x, float *y, int64_t n) { EACH(n) y[i] = a * x[i] + b; }
-void ck_axpy_f32(float a, const float *x, float *y, int64_t n) { EACH(n) y[i] += a * x[i]; }
-void ck_clamp_f32(float low, float high, const float *x, float *y, int64_t n) {
-    EACH(n) {
-        float v = x[i] < low ? low : x[i];
-        y[i] = v > high ? high : v;
-    }
-}
-
 double ck_sum_f32(const float *x, int64_t n) {
     double s = 0;
     EACH(n) s += x[i];
