@@ -6,26 +6,6 @@
 
 #define EACH(n) for (int64_t i = 0; i < (n); i++)
 
-void ck_fill_f32(float value, float *y, int64_t n) { EACH(n) y[i] = value; }
-void ck_activation_forward_f32(ck_activation f, const float *x, float *y, int64_t n) {
-    ck_activation_forward_f32_ref(f, x, y, n);
-}
-void ck_activation_backward_f32(ck_activation f, const float *x, const float *dy, float *dx, int64_t n) {
-    ck_activation_backward_f32_ref(f, x, dy, dx, n);
-}
-void ck_unary_f32(ck_unary f, const float *x, float *y, int64_t n) { ck_unary_f32_ref(f, x, y, n); }
-void ck_binary_f32(ck_binary op, const ck_binary_shape *shape, const float *a, const float *b, float *y) {
-    ck_binary_f32_ref(op, shape, a, b, y);
-}
-void ck_affine_f32(float a, float b, const float *x, float *y, int64_t n) { EACH(n) y[i] = a * x[i] + b; }
-void ck_axpy_f32(float a, const float *x, float *y, int64_t n) { EACH(n) y[i] += a * x[i]; }
-void ck_clamp_f32(float low, float high, const float *x, float *y, int64_t n) {
-    EACH(n) {
-        float v = x[i] < low ? low : x[i];
-        y[i] = v > high ? high : v;
-    }
-}
-
 double ck_sum_f32(const float *x, int64_t n) {
     double s = 0;
     EACH(n) s += x[i];
@@ -96,100 +76,6 @@ void ck_layer_norm_backward_f32(const float *x, const float *weight, const float
                                 const float *dy, int64_t rows, int64_t channels, float *dx, double *dweight,
                                 double *dbias) {
     ck_layer_norm_backward_f32_ref(x, weight, mean, rstd, dy, rows, channels, dx, dweight, dbias);
-}
-
-// The input pixel under tap t of output row r, or -1 in the padding.
-static int64_t tap_pixel(const ck_conv2d_shape *s, int64_t r, int64_t t) {
-    int64_t ow = r % s->ow, oh = r / s->ow % s->oh, n = r / s->ow / s->oh;
-    int64_t h = oh * s->stride_h - s->pad_top + t / s->kw * s->dilation_h;
-    int64_t w = ow * s->stride_w - s->pad_left + t % s->kw * s->dilation_w;
-    if (h < 0 || h >= s->h || w < 0 || w >= s->w) return -1;
-    return (n * s->h + h) * s->w + w;
-}
-void ck_im2col_f32(const ck_conv2d_shape *shape, const ck_im2col_tile *tile, const float *x, float *col) {
-    int64_t c = tile->c_end - tile->c_begin;
-    for (int64_t r = tile->row_begin; r < tile->row_end; r++) {
-        for (int64_t t = tile->tap_begin; t < tile->tap_end; t++, col += c) {
-            int64_t p = tap_pixel(shape, r, t);
-            if (p < 0)
-                memset(col, 0, (size_t)c * sizeof(float));
-            else
-                memcpy(col, x + p * shape->c + tile->c_begin, (size_t)c * sizeof(float));
-        }
-    }
-}
-void ck_col2im_f32(const ck_conv2d_shape *shape, const ck_im2col_tile *tile, const float *col, float *dx) {
-    int64_t c = tile->c_end - tile->c_begin;
-    for (int64_t r = tile->row_begin; r < tile->row_end; r++) {
-        for (int64_t t = tile->tap_begin; t < tile->tap_end; t++, col += c) {
-            int64_t p = tap_pixel(shape, r, t);
-            if (p < 0) continue;
-            float *to = dx + p * shape->c + tile->c_begin;
-            EACH(c) to[i] += col[i];
-        }
-    }
-}
-void ck_depthwise_forward_f32(const ck_conv2d_shape *shape, int64_t row_begin, int64_t row_end, const float *x,
-                              const float *weight, const float *bias, float *y) {
-    int64_t c = shape->c;
-    for (int64_t r = row_begin * shape->ow; r < row_end * shape->ow; r++) {
-        float *to = y + r * c;
-        EACH(c) to[i] = bias ? bias[i] : 0;
-        for (int64_t t = 0; t < shape->kh * shape->kw; t++) {
-            int64_t p = tap_pixel(shape, r, t);
-            if (p < 0) continue;
-            EACH(c) to[i] += weight[t * c + i] * x[p * c + i];
-        }
-    }
-}
-void ck_depthwise_backward_input_f32(const ck_conv2d_shape *shape, int64_t row_begin, int64_t row_end,
-                                     const float *dy, const float *weight, float *dx) {
-    const ck_conv2d_shape s = *shape;
-    for (int64_t row = row_begin; row < row_end; row++) {
-        int64_t n = row / s.h, h = row % s.h;
-        float *to = dx + row * s.w * s.c;
-        EACH(s.w * s.c) to[i] = 0;
-        for (int64_t w = 0; w < s.w; w++, to += s.c) {
-            for (int64_t t = 0; t < s.kh * s.kw; t++) {
-                int64_t oh = h + s.pad_top - t / s.kw * s.dilation_h, ow = w + s.pad_left - t % s.kw * s.dilation_w;
-                if (oh < 0 || ow < 0 || oh % s.stride_h || ow % s.stride_w) continue;
-                oh /= s.stride_h;
-                ow /= s.stride_w;
-                if (oh >= s.oh || ow >= s.ow) continue;
-                const float *from = dy + ((n * s.oh + oh) * s.ow + ow) * s.c;
-                EACH(s.c) to[i] += from[i] * weight[t * s.c + i];
-            }
-        }
-    }
-}
-void ck_depthwise_backward_weight_f32(const ck_conv2d_shape *shape, int64_t row_begin, int64_t row_end,
-                                      const float *x, const float *dy, float *dweight) {
-    int64_t c = shape->c;
-    for (int64_t r = row_begin * shape->ow; r < row_end * shape->ow; r++) {
-        for (int64_t t = 0; t < shape->kh * shape->kw; t++) {
-            int64_t p = tap_pixel(shape, r, t);
-            if (p < 0) continue;
-            EACH(c) dweight[t * c + i] += dy[r * c + i] * x[p * c + i];
-        }
-    }
-}
-void ck_grouped_forward_f32(const ck_conv2d_shape *shape, int64_t row_begin, int64_t row_end, const float *x,
-                            const float *weight, const float *bias, float *y) {
-    int64_t cg = shape->c / shape->groups, og = shape->o / shape->groups;
-    for (int64_t r = row_begin * shape->ow; r < row_end * shape->ow; r++) {
-        EACH(shape->o) y[r * shape->o + i] = bias ? bias[i] : 0;
-        for (int64_t t = 0; t < shape->kh * shape->kw; t++) {
-            int64_t p = tap_pixel(shape, r, t);
-            if (p < 0) continue;
-            for (int64_t g = 0; g < shape->groups; g++) {
-                for (int64_t c = 0; c < cg; c++) {
-                    const float *w = weight + ((g * shape->kh * shape->kw + t) * cg + c) * og;
-                    float value = x[p * shape->c + g * cg + c];
-                    EACH(og) y[r * shape->o + g * og + i] += value * w[i];
-                }
-            }
-        }
-    }
 }
 
 int64_t ck_pool_output_size(int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation,

@@ -1,0 +1,62 @@
+import ArgumentParser
+import Foundation
+import Recognite
+
+@main
+struct BenchmarkCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "recognite-benchmark",
+        abstract: "Measures how long models take to compute embeddings, with random weights and images.",
+        discussion: """
+            A cell is a model and a batch size: one run to warm up, then runs for the given time, three at least; the \
+            median counts. The input is 224 x 224 (299 x 299 for inception_v3).
+            """)
+
+    @Option(help: ArgumentHelp("Models, separated by commas; \"all\" for every one.", valueName: "a,b"))
+    var models = "resnet50,mobilenet_v2"
+
+    @Option(help: ArgumentHelp("Batch sizes, separated by commas.", valueName: "n,m"))
+    var batches = "1,8"
+
+    @Option(help: "Threads; 0: as many as the process may use.")
+    var threads = 0
+
+    @Option(help: "Seconds to measure each cell.")
+    var seconds = 1.5
+
+    @Flag(help: "Print one JSON object per cell instead of a table.")
+    var json = false
+
+    private var modelNames: [String] {
+        models == "all" ? supportedModels : models.split(separator: ",").map(String.init)
+    }
+
+    func validate() throws {
+        guard threads >= 0 else { throw ValidationError("--threads must not be negative") }
+        guard seconds >= 0, seconds.isFinite else { throw ValidationError("--seconds must be a time") }
+        guard batchSizes != nil else { throw ValidationError("--batches must be positive numbers, not \"\(batches)\"") }
+        do {
+            for name in modelNames { _ = try ModelRegistry.entry(name) }
+        } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+
+    /// `nil` if one of them is no positive number.
+    private var batchSizes: [Int]? {
+        let sizes = batches.split(separator: ",").map { Int($0).flatMap { $0 > 0 ? $0 : nil } }
+        return sizes.isEmpty || sizes.contains(nil) ? nil : sizes.compactMap { $0 }
+    }
+
+    func run() throws {
+        Engine.setThreads(threads)
+        if !json { print(BenchmarkResult.header) }
+        for name in modelNames {
+            for batch in batchSizes! {
+                let result = try BenchmarkResult.measure(name, batch: batch, seconds: seconds)
+                print(json ? try result.json() : result.row)
+                fflush(stdout)
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+import Foundation
+import Recognite
+
+/// One measured cell.
+struct BenchmarkResult: Encodable {
+    let model: String
+    let batch: Int
+    let threads: Int
+    /// Median time of one run over the batch.
+    let medianMilliseconds: Double
+    let imagesPerSecond: Double
+    /// The most memory that the process has held so far.
+    let peakResidentMegabytes: Double
+    /// Sum over the output of each element times its position plus one: equal outputs, equal sums.
+    let checksum: Double
+
+    private enum CodingKeys: String, CodingKey {
+        case model, batch, threads
+        case medianMilliseconds = "median_ms"
+        case imagesPerSecond = "images_per_second"
+        case peakResidentMegabytes = "peak_rss_mb"
+        case checksum
+    }
+
+    static func measure(_ name: String, batch: Int, seconds: Double) throws -> BenchmarkResult {
+        let recognizer = try withRandomSeed(0) { try Recognizer(name) }
+        recognizer.eval()
+        let size = try ModelRegistry.entry(name).inputSize
+        var source = RandomSource(seed: 1)
+        let images = Tensor(shape: [batch, size, size, 3]) { target in
+            for index in target.indices { target[index] = Float(source.normal()) }
+        }
+        let run = { GradientMode.disabled { recognizer(images) } }
+        var output = run()
+        var times: [Double] = []
+        let clock = ContinuousClock()
+        let start = clock.now
+        while times.count < 3 || (clock.now - start < .seconds(seconds) && times.count < 300) {
+            times.append(clock.measure { output = run() } / .milliseconds(1))
+        }
+        times.sort()
+        let median = (times[(times.count - 1) / 2] + times[times.count / 2]) / 2
+        let checksum = output.scalars.enumerated().reduce(0.0) { $0 + Double($1.element) * Double($1.offset + 1) }
+        return BenchmarkResult(
+            model: name, batch: batch, threads: Engine.threads, medianMilliseconds: median,
+            imagesPerSecond: 1000 * Double(batch) / median, peakResidentMegabytes: peakResidentMegabytes(),
+            checksum: checksum)
+    }
+
+    private static func peakResidentMegabytes() -> Double {
+        var usage = rusage()
+        #if canImport(Glibc)
+        getrusage(RUSAGE_SELF, &usage)
+        return Double(usage.ru_maxrss) / 1024
+        #else
+        getrusage(RUSAGE_SELF, &usage)
+        return Double(usage.ru_maxrss) / 1024 / 1024
+        #endif
+    }
+
+    func json() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+
+    private static let columns = [24, 6, 8, 11, 11, 12]
+
+    static let header = pad(["model", "batch", "threads", "ms (median)", "images/s", "peak RSS MB"])
+
+    var row: String {
+        Self.pad([
+            model, "\(batch)", "\(threads)", String(format: "%.2f", medianMilliseconds),
+            String(format: "%.1f", imagesPerSecond), String(format: "%.0f", peakResidentMegabytes),
+        ])
+    }
+
+    private static func pad(_ cells: [String]) -> String {
+        zip(cells, columns).enumerated().map { column, cell in
+            let padding = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
+            return column == 0 ? cell.0 + padding : padding + cell.0
+        }.joined(separator: " ")
+    }
+}

@@ -1,0 +1,172 @@
+// Elementwise kernels of one instruction-set level. All of them read a vector and write it back before they touch the
+// next one, which makes in-place use safe, and which the compiler's own vectorizer would have to prove.
+#include "vector_math.h"
+
+// y[i] = EXPRESSION of v = x[i]
+#define MAP(EXPRESSION)                          \
+    V_EACH(i, n, lanes, {                        \
+        vf v = v_load_n(x + i, lanes);           \
+        v_store_n(y + i, (EXPRESSION), lanes);   \
+    })
+
+// dx[i] = EXPRESSION of v = x[i] and g = dy[i]
+#define MAP_BACKWARD(EXPRESSION)                                             \
+    V_EACH(i, n, lanes, {                                                    \
+        vf v = v_load_n(x + i, lanes), g = v_load_n(dy + i, lanes);          \
+        v_store_n(dx + i, (EXPRESSION), lanes);                              \
+    })
+
+#define clamp_to CK_NAME(clamp_to)
+CK_INLINE vf clamp_to(vf v, float low, float high) { return v_min(v_splat(high), v_max(v_splat(low), v)); }
+
+static void CK_NAME(ck_fill_f32)(float value, float *y, int64_t n) {
+    vf v = v_splat(value);
+    V_EACH(i, n, lanes, v_store_n(y + i, v, lanes););
+}
+
+#define gelu CK_NAME(gelu)
+CK_INLINE vf gelu(vf v) {
+    vf density;
+    return v * v_normal_cdf(v, &density);
+}
+
+#define gelu_derivative CK_NAME(gelu_derivative)
+CK_INLINE vf gelu_derivative(vf v) {
+    vf e;
+    vf cdf = v_normal_cdf(v, &e);
+    return cdf + v * e * 0.3989422804014327f;
+}
+
+#define silu_derivative CK_NAME(silu_derivative)
+CK_INLINE vf silu_derivative(vf v) {
+    vf s = v_sigmoid(v);
+    return s * (1.0f + v * (1.0f - s));
+}
+
+#define sigmoid_derivative CK_NAME(sigmoid_derivative)
+CK_INLINE vf sigmoid_derivative(vf v) {
+    // e / (1 + e)^2 is s (1 - s) without the cancellation in 1 - s.
+    vf e = v_exp(-v_abs(v)), d = 1.0f + e;
+    return e / (d * d);
+}
+
+#define tanh_derivative CK_NAME(tanh_derivative)
+CK_INLINE vf tanh_derivative(vf v) {
+    vf t = v_tanh(v);
+    return 1.0f - t * t;
+}
+
+static void CK_NAME(ck_activation_forward_f32)(ck_activation f, const float *x, float *y, int64_t n) {
+    switch (f) {
+    case CK_RELU: MAP(v_max(v_splat(0), v)); break;
+    case CK_RELU6: MAP(clamp_to(v, 0, 6)); break;
+    case CK_HARDSWISH: MAP(v * clamp_to(v + 3.0f, 0, 6) * (1.0f / 6)); break;
+    case CK_HARDSIGMOID: MAP(clamp_to(v + 3.0f, 0, 6) * (1.0f / 6)); break;
+    case CK_SILU: MAP(v / (1.0f + v_exp(-v))); break;
+    case CK_GELU: MAP(gelu(v)); break;
+    case CK_SIGMOID: MAP(v_sigmoid(v)); break;
+    case CK_TANH: MAP(v_tanh(v)); break;
+    }
+}
+
+static void CK_NAME(ck_activation_backward_f32)(ck_activation f, const float *x, const float *dy, float *dx,
+                                                int64_t n) {
+    const vf zero = v_splat(0);
+    switch (f) {
+    case CK_RELU: MAP_BACKWARD(v <= 0.0f ? zero : g); break;
+    case CK_RELU6: MAP_BACKWARD(((v <= 0.0f) | (v >= 6.0f)) ? zero : g); break;
+    case CK_HARDSWISH: MAP_BACKWARD(v <= -3.0f ? zero : v < 3.0f ? g * (v * (1.0f / 3) + 0.5f) : g); break;
+    case CK_HARDSIGMOID: MAP_BACKWARD(((v <= -3.0f) | (v >= 3.0f)) ? zero : g * (1.0f / 6)); break;
+    case CK_SILU: MAP_BACKWARD(g * silu_derivative(v)); break;
+    case CK_GELU: MAP_BACKWARD(g * gelu_derivative(v)); break;
+    case CK_SIGMOID: MAP_BACKWARD(g * sigmoid_derivative(v)); break;
+    case CK_TANH: MAP_BACKWARD(g * tanh_derivative(v)); break;
+    }
+}
+
+static void CK_NAME(ck_unary_f32)(ck_unary f, const float *x, float *y, int64_t n) {
+    switch (f) {
+    case CK_EXP: MAP(v_exp(v)); break;
+    case CK_LOG:
+        // Rare: no network takes logarithms of whole activations.
+        for (int64_t i = 0; i < n; i++) y[i] = logf(x[i]);
+        break;
+    case CK_SQRT: MAP(__builtin_elementwise_sqrt(v)); break;
+    case CK_RSQRT: MAP(1.0f / __builtin_elementwise_sqrt(v)); break;
+    case CK_NEG: MAP(-v); break;
+    case CK_ABS: MAP(v_abs(v)); break;
+    case CK_SQUARE: MAP(v * v); break;
+    case CK_RECIPROCAL: MAP(1.0f / v); break;
+    }
+}
+
+#define binary_apply CK_NAME(binary_apply)
+CK_INLINE vf binary_apply(ck_binary op, vf p, vf q) {
+    switch (op) {
+    case CK_ADD: return p + q;
+    case CK_SUB: return p - q;
+    case CK_MUL: return p * q;
+    case CK_DIV: return p / q;
+    case CK_MAX: return ((p > q) | (p != p)) ? p : q;
+    case CK_MIN: return ((p < q) | (p != p)) ? p : q;
+    }
+    return p;
+}
+
+// All rows, for an operation and column strides that are constants where this is inlined.
+#define binary_rows CK_NAME(binary_rows)
+CK_INLINE void binary_rows(ck_binary op, const ck_binary_shape *shape, int a_col, int b_col, const float *a,
+                           const float *b, float *y) {
+    int64_t n = shape->cols;
+    for (int64_t r = 0; r < shape->rows; r++, a += shape->a_row, b += shape->b_row, y += n) {
+        vf a0 = v_splat(*a), b0 = v_splat(*b);
+        V_EACH(i, n, lanes, {
+            vf p = a_col ? v_load_n(a + i, lanes) : a0;
+            vf q = b_col ? v_load_n(b + i, lanes) : b0;
+            v_store_n(y + i, binary_apply(op, p, q), lanes);
+        });
+    }
+}
+
+#define binary_columns CK_NAME(binary_columns)
+CK_INLINE void binary_columns(ck_binary op, const ck_binary_shape *shape, const float *a, const float *b, float *y) {
+    if (shape->a_col && shape->b_col)
+        binary_rows(op, shape, 1, 1, a, b, y);
+    else if (shape->a_col)
+        binary_rows(op, shape, 1, 0, a, b, y);
+    else if (shape->b_col)
+        binary_rows(op, shape, 0, 1, a, b, y);
+    else
+        binary_rows(op, shape, 0, 0, a, b, y);
+}
+
+static void CK_NAME(ck_binary_f32)(ck_binary op, const ck_binary_shape *shape, const float *a, const float *b,
+                                   float *y) {
+    ck_binary_shape s = *shape;
+    if (s.rows == 0 || s.cols == 0) return;
+    // One long row where rows follow each other without a gap: both dense, or one dense and one a single number; and a
+    // single column is a row that is stored like one.
+    bool a_flat = s.a_row == s.cols * s.a_col, b_flat = s.b_row == s.cols * s.b_col;
+    if (a_flat && b_flat)
+        s = (ck_binary_shape){1, s.rows * s.cols, 0, s.a_col, 0, s.b_col};
+    else if (s.cols == 1 && (s.a_row == 0 || s.a_row == 1) && (s.b_row == 0 || s.b_row == 1))
+        s = (ck_binary_shape){1, s.rows, 0, s.a_row, 0, s.b_row};
+    switch (op) {
+    case CK_ADD: binary_columns(CK_ADD, &s, a, b, y); break;
+    case CK_SUB: binary_columns(CK_SUB, &s, a, b, y); break;
+    case CK_MUL: binary_columns(CK_MUL, &s, a, b, y); break;
+    case CK_DIV: binary_columns(CK_DIV, &s, a, b, y); break;
+    case CK_MAX: binary_columns(CK_MAX, &s, a, b, y); break;
+    case CK_MIN: binary_columns(CK_MIN, &s, a, b, y); break;
+    }
+}
+
+static void CK_NAME(ck_affine_f32)(float a, float b, const float *x, float *y, int64_t n) { MAP(v * a + b); }
+
+static void CK_NAME(ck_axpy_f32)(float a, const float *x, float *y, int64_t n) {
+    MAP(v_load_n(y + i, lanes) + v * a);
+}
+
+static void CK_NAME(ck_clamp_f32)(float low, float high, const float *x, float *y, int64_t n) {
+    MAP(clamp_to(v, low, high));
+}

@@ -1,0 +1,63 @@
+// exp and what is made from it, for vectors of the level that is being compiled. Include it in a family of kernels,
+// after vector.h.
+#define v_exp CK_NAME(ck_v_exp)
+#define v_sigmoid CK_NAME(ck_v_sigmoid)
+#define v_tanh CK_NAME(ck_v_tanh)
+#define v_normal_cdf CK_NAME(ck_v_normal_cdf)
+
+// Within 1 ulp of e^x where the result is normal, within one subnormal step below; infinity above 88.73, 0 below
+// -103.98; NaN stays. x = n ln 2 + r with |r| <= ln(2) / 2; the polynomial for e^r is that of SLEEF's expf.
+CK_INLINE vf v_exp(vf x) {
+    x = v_min(v_splat(100.0f), v_max(v_splat(-110.0f), x));
+    const float magic = 0x1.8p23f;  // adding it rounds to an integer, which then stands in the low bits
+    vf shifted = x * 1.44269504088896341f + magic;
+    vi n = (vi)shifted - (vi)v_splat(magic);
+    vf whole = shifted - magic;
+    vf r = x - whole * 0.693145751953125f;
+    r = r - whole * 1.428606765330187045e-06f;
+    vf p = v_splat(0.000198527617612853646f);
+    p = p * r + 0.00139304355252534151f;
+    p = p * r + 0.00833336077630519867f;
+    p = p * r + 0.0416664853692054749f;
+    p = p * r + 0.166666671633720398f;
+    p = p * r + 0.5f;
+    p = p * (r * r) + r;
+    p = p + 1.0f;
+    // 2^n in two steps, so that both factors are normal numbers whatever the result is.
+    vi half = n >> 1;
+    return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
+}
+
+CK_INLINE vf v_sigmoid(vf x) { return 1.0f / (1.0f + v_exp(-x)); }
+
+// Cephes' polynomial for small |x|; otherwise 1 - 2 / (e^2|x| + 1) with the sign of x.
+CK_INLINE vf v_tanh(vf x) {
+    vf a = v_abs(x), z = x * x;
+    vf p = z * -5.70498872745e-3f + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    p = p * z * x + x;
+    vf large = 1.0f - 2.0f / (v_exp(2.0f * a) + 1.0f);
+    large = (vf)((vi)large | ((vi)x & (int32_t)0x80000000));
+    return a < 0.625f ? p : large;
+}
+
+// The normal distribution's cumulative function: 0.5 (1 + erf(x / sqrt 2)). *e becomes exp(-x^2 / 2). With
+// t = 1 / (1 + 0.3 |x|), the tail beyond |x| divided by *e is a polynomial in t; a minimax fit of degree 8 is within
+// 6e-8 of it, relatively, for |x| <= 14, beyond which the tail is 0 in float.
+CK_INLINE vf v_normal_cdf(vf x, vf *e) {
+    *e = v_exp(x * x * -0.5f);
+    vf t = 1.0f / (1.0f + 0.3f * v_abs(x));
+    vf p = v_splat(0.03837869316339493f);
+    p = p * t - 0.16916798055171967f;
+    p = p * t + 0.22866372764110565f;
+    p = p * t - 0.07651038467884064f;
+    p = p * t + 0.14253802597522736f;
+    p = p * t + 0.09468254446983337f;
+    p = p * t + 0.12192057073116302f;
+    p = p * t + 0.11948765814304352f;
+    p = p * t + 7.170369826781098e-06f;
+    vf tail = p * *e;
+    return x > 0.0f ? 1.0f - tail : tail;
+}

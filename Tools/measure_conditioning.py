@@ -1,0 +1,69 @@
+"""Measures how far float32 is from float64 in PyTorch itself, for what the golden files hold of one training step.
+
+    python Tools/measure_conditioning.py --reference ../shared/reference --out Tests/RecogniteTests/Golden/conditioning.json [MODEL ...]
+
+A deep network with random weights, a batch of four and ReLUs turns rounding errors of 1e-6 into errors of several
+percent of some gradients: a sign changes, a unit switches off, and everything before it sees another gradient. No
+implementation in float32 comes closer to another one than that, torch's own memory formats among themselves included.
+For each model this writes the largest deviation of three float32 runs of torch (default, channels last, without
+oneDNN) from its float64 run, over the root mean square: of the logits, the loss, each gradient that the golden file lists, and
+the calibrated embeddings. Tests allow a multiple of it beside their usual tolerance.
+"""
+import argparse, gc, json, pathlib, sys, warnings
+
+import torch
+
+warnings.filterwarnings("ignore")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--reference", type=pathlib.Path, required=True)
+parser.add_argument("--out", type=pathlib.Path, required=True)
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("models", nargs="*")
+args = parser.parse_args()
+sys.path.insert(0, str(args.reference))
+from make_golden import HUGE, calibrate, images, quiet, recognizer, sizes  # noqa: E402
+
+torch.set_num_threads(args.threads)
+
+
+def run(name, dtype, channels_last=False, onednn=True):
+    model, _ = recognizer(name, "golden")
+    quiet(model).train()
+    shapes = sizes(name)
+    train = images(4, *shapes["train"], "golden/train").to(dtype)
+    test = images(2, *shapes["calibrated"], "golden/calibrated").to(dtype)
+    model = model.to(dtype)
+    if channels_last:
+        model, train, test = (t.to(memory_format=torch.channels_last) for t in (model, train, test))
+    with torch.backends.mkldnn.flags(enabled=onednn):
+        logits = model(train)
+        loss = torch.nn.functional.cross_entropy(logits, torch.arange(4))
+        loss.backward()
+        result = {"logits": logits.detach(), "loss": loss.detach()}
+        result |= {k: p.grad for k, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad()
+        calibrate(model, train)
+        with torch.no_grad():
+            result["calibrated raw"], result["calibrated embedding"] = model.backbone(test), model(test)
+    return {k: v.double() for k, v in result.items()}
+
+
+table = json.loads(args.out.read_text()) if args.out.exists() else {}
+for name in args.models or sorted(p.stem for p in (args.reference / "golden").glob("*.json")):
+    if name in HUGE or (not args.models and name in table):
+        continue
+    golden = json.loads((args.reference / "golden" / f"{name}.json").read_text())
+    wanted = ["logits", "loss", "calibrated raw", "calibrated embedding", *golden["train"]["gradients"]]
+    exact = run(name, torch.float64)
+    row = dict.fromkeys(wanted, 0.0)
+    for options in ({}, {"channels_last": True}, {"onednn": False}):
+        got = run(name, torch.float32, **options)
+        for key in wanted:
+            scale = exact[key].pow(2).mean().sqrt().clamp_min(1e-300)
+            row[key] = max(row[key], ((got[key] - exact[key]).abs().max() / scale).item())
+        del got
+    table[name] = {k: float(f"{v:.2g}") for k, v in row.items()}
+    args.out.write_text("{\n" + ",\n".join(f'"{k}": {json.dumps(v)}' for k, v in sorted(table.items())) + "\n}\n")
+    print(name, max(table[name].items(), key=lambda item: item[1]), flush=True)
+    del exact
+    gc.collect()
