@@ -55,7 +55,7 @@ struct BenchmarkCommand: ParsableCommand {
             for batch in batchSizes! {
                 let result = try BenchmarkResult.measure(name, batch: batch, seconds: seconds)
                 print(json ? try result.json() : result.row)
-                fflush(stdout)
+                fflush(nil)
             }
         }
     }

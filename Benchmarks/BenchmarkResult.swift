@@ -50,7 +50,7 @@ struct BenchmarkResult: Encodable {
     private static func peakResidentMegabytes() -> Double {
         var usage = rusage()
         #if canImport(Glibc)
-        getrusage(RUSAGE_SELF, &usage)
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         return Double(usage.ru_maxrss) / 1024
         #else
         getrusage(RUSAGE_SELF, &usage)
