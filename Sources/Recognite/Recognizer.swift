@@ -23,6 +23,8 @@ public final class Recognizer: Module {
     public let normalizes: Bool
     /// The number of features of an embedding.
     public let embeddingSize: Int
+    /// Where the original model has its classifier.
+    let classifierPath: [String]
 
     /// A recognizer over one of ``supportedModels``.
     ///
@@ -34,11 +36,12 @@ public final class Recognizer: Module {
     ///   - normalize: whether embeddings and class weights are scaled to norm 1.
     /// - Throws: `UnknownModelError`; the weights' errors.
     public init(
-        _ modelName: String, numClasses: Int? = nil, clfBias: Bool = false,
+        _ modelName: String, numClasses: Int? = nil, weights: PretrainedWeights? = nil, clfBias: Bool = false,
         normalize: Bool = true
     ) throws {
         let model = try ModelRegistry.makeModel(modelName)
         embeddingSize = try model.ultimateClassifier().inFeatures
+        classifierPath = try model.pathToUltimateClassifier()
         if let numClasses {
             precondition(numClasses > 0, "Recognizer: \(numClasses) classes")
             try model.updateClassifier(numClasses: numClasses, bias: clfBias)
@@ -50,6 +53,7 @@ public final class Recognizer: Module {
         self.classifier = numClasses == nil ? nil : classifier
         _ultimate = Child(wrappedValue: numClasses == nil ? nil : classifier, key: "_ult_clf")
         super.init()
+        if let weights { try load(weights) }
     }
 
     public override func forward(_ x: Tensor) -> Tensor {
