@@ -56,6 +56,10 @@ let package = Package(
         .testTarget(
             name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
+        .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+        .testTarget(
+            name: "ModelZooTests", dependencies: ["ModelZoo", "Layers", "Tensors"],
+            resources: [.copy("Fixtures")]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
