@@ -141,7 +141,9 @@ static ci_status read_rows(decoder *d, uint8_t *rgb, int64_t width, int64_t heig
         if (jpeg_read_scanlines(info, is_cmyk ? cmyk : &target, 1) != 1) return CI_TRUNCATED;
         if (is_cmyk) rgb_from_inverted_cmyk(cmyk[0], target, width);
     }
-    return CI_OK;  // as in Pillow, nothing after the last row matters
+    // As in Pillow, a missing end does no harm after the last row; markers that make no sense do.
+    jpeg_finish_decompress(info);
+    return CI_OK;
 }
 
 ci_status ci_jpeg_decode(
