@@ -25,10 +25,6 @@ public struct CropBox: Hashable, Sendable {
             top: start(picture.height, height), left: start(picture.width, width), height: height, width: width)
     }
 
-    init(allRowsOf image: RGBImage, columns: Range<Int>) {
-        self.init(top: 0, left: columns.lowerBound, height: image.height, width: columns.count)
-    }
-
     var rows: Range<Int> { top..<top + height }
     var columns: Range<Int> { left..<left + width }
 
