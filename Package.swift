@@ -54,7 +54,7 @@ let package = Package(
             ],
             path: "Benchmarks"),
         .testTarget(
-            name: "ImagingTests", dependencies: ["Imaging", "Tensors"], resources: [.copy("Fixtures")]),
+            name: "ImagingTests", dependencies: ["Imaging", "CImaging", "Tensors"], resources: [.copy("Fixtures")]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

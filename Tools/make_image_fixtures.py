@@ -164,7 +164,8 @@ def write_jpegs() -> None:
     picture.save(ppm, format="PPM")
     for name, options in (("440", ["-sample", "1x2"]), ("441", ["-sample", "1x4"]), ("410", ["-sample", "4x2"]),
                           ("arithmetic", ["-arithmetic"])):
-        result = subprocess.run([CJPEG, "-quality", "70", *options], input=ppm.getvalue(), capture_output=True, check=True)
+        command = [CJPEG, "-quality", "70", *options]
+        result = subprocess.run(command, input=ppm.getvalue(), capture_output=True, check=True)
         (FOLDER / f"jpeg_{name}.jpg").write_bytes(result.stdout)
 
 
@@ -203,8 +204,8 @@ def write_refused() -> None:
     for name in ("gif", "bmp", "tiff"):
         picture.save(FOLDER / f"refused.{name}")
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    (FOLDER / "huge.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
+    data = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    (FOLDER / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b""))
 
 
 # MARK: what is expected

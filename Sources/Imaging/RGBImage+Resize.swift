@@ -53,7 +53,8 @@ extension RGBImage {
                     fixed.withCTaps {
                         ci_resample_width_u8(
                             source.baseAddress! + rows.lowerBound * width * 3, target.baseAddress!,
-                            Int64(rows.count), Int64(width), Int64(outWidth), $0, scratch.baseAddress!)
+                            Int64(rows.count), Int64(width), Int64(outWidth), $0, scratch.baseAddress!,
+                            ResampleLevel.current)
                     }
                 }
             }
@@ -67,7 +68,8 @@ extension RGBImage {
             withUnsafePixels { source in
                 fixed.withCTaps {
                     ci_resample_height_u8(
-                        source.baseAddress!, target.baseAddress!, Int64(fixed.first.count), Int64(width * 3), $0)
+                        source.baseAddress!, target.baseAddress!, Int64(fixed.first.count), Int64(width * 3), $0,
+                        ResampleLevel.current)
                 }
             }
         }

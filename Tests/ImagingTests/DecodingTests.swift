@@ -41,7 +41,10 @@ import Testing
     }
 
     @Test func formatIsDetectedByContent() throws {
-        for (name, format) in [("jpeg_420.jpg", ImageFormat.jpeg), ("png_gray8.png", .png), ("webp_lossy.webp", .webP)] {
+        let names: [(String, ImageFormat)] = [
+            ("jpeg_420.jpg", .jpeg), ("png_gray8.png", .png), ("webp_lossy.webp", .webP),
+        ]
+        for (name, format) in names {
             let bytes = try Fixtures.bytes(name)
             #expect(try bytes.withUnsafeBytes { try ImageFormat(detecting: $0) } == format)
             let other = FileManager.default.temporaryDirectory.appending(path: "\(UUID()).gif")

@@ -8,7 +8,9 @@ import Testing
 @Suite(.enabled(if: SharedPictures.folder != nil)) struct SharedPicturesTests {
     @Test func equalTheReference() throws {
         let folder = try #require(SharedPictures.folder)
-        let rows = try JSONDecoder().decode(
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let rows = try decoder.decode(
             [SharedPictures.Row].self,
             from: Data(contentsOf: folder.appending(path: "reference/golden/tasks/pictures.json")))
         #expect(!rows.isEmpty)
@@ -16,16 +18,14 @@ import Testing
             let path = folder.appending(path: "images/\(row.file)").path(percentEncoded: false)
             let image = try RGBImage(contentsOf: path)
             #expect([image.width, image.height] == row.size)
-            if !row.file.hasSuffix(".webp") { #expect(image.sha256Digits == row.rgb_sha256, "\(row.file)") }
+            if !row.file.hasSuffix(".webp") { #expect(image.sha256Digits == row.rgbSha256, "\(row.file)") }
             let bicubic = ClassificationPreset(cropSize: 224, interpolation: .bicubic)
             for (name, tensor, probe) in [
-                ("preset_224", ClassificationPreset(cropSize: 224)(image), row.preset_224),
-                ("preset_232", ClassificationPreset(cropSize: 224, resizeSize: 232)(image), row.preset_232_bilinear),
-                ("bicubic", bicubic(image), row.preset_bicubic),
-                (
-                    "tensor", TensorPreset(cropSize: 160, resize: .shorterEdge(160))(image), row.tensor_resize_160
-                ),
-                ("three_crop", Tensor(image).threeCroppedImage(), row.three_crop),
+                ("preset_224", ClassificationPreset(cropSize: 224)(image), row.preset224),
+                ("preset_232", ClassificationPreset(cropSize: 224, resizeSize: 232)(image), row.preset232Bilinear),
+                ("bicubic", bicubic(image), row.presetBicubic),
+                ("tensor", TensorPreset(cropSize: 160, resize: .shorterEdge(160))(image), row.tensorResize160),
+                ("three_crop", Tensor(image).threeCroppedImage(), row.threeCrop),
             ] {
                 let difference = probe.worstDifference(from: tensor)
                 #expect(difference <= 1e-6, "\(row.file) \(name)")
@@ -61,11 +61,11 @@ enum SharedPictures {
     struct Row: Decodable {
         var file: String
         var size: [Int]
-        var rgb_sha256: String
-        var preset_224: Probe
-        var preset_232_bilinear: Probe
-        var preset_bicubic: Probe
-        var tensor_resize_160: Probe
-        var three_crop: Probe
+        var rgbSha256: String
+        var preset224: Probe
+        var preset232Bilinear: Probe
+        var presetBicubic: Probe
+        var tensorResize160: Probe
+        var threeCrop: Probe
     }
 }

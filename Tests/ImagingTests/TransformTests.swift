@@ -1,3 +1,4 @@
+import CImaging
 import Imaging
 import Tensors
 import Testing
@@ -11,6 +12,44 @@ import Testing
             #expect(resized.width == row.width && resized.height == row.height)
             #expect(resized.sha256Digits == row.sha256, "\(row)")
         }
+    }
+
+    /// The kernels of the processor's best level against the portable ones, on weights that leave 0 … 255.
+    @Test func levelsGiveTheSameBytes() {
+        var random = SplitMix(state: 3)
+        let (height, width, outSize, stride) = (29, 23, 37, 8)
+        let pixels = (0..<height * width * 3).map { _ in UInt8(min(255, Int.random(in: 0...400, using: &random))) }
+        let used = (0..<outSize).map { _ in Int32.random(in: 1...7, using: &random) }
+        let first = used.map { Int32.random(in: 0...Int32(width) - $0, using: &random) }
+        var weights = [Int32](repeating: 0, count: outSize * stride)
+        for i in 0..<outSize {
+            // Seven times 255 times the largest still fits into 32 bits.
+            let sign: Int32 = i % 2 == 0 ? 1 : -1
+            for k in 0..<Int(used[i]) {
+                weights[i * stride + k] = sign * .random(in: 300_000...1_150_000, using: &random)
+            }
+        }
+        func run(_ level: ci_level) -> [[UInt8]] {
+            var scratch = [UInt8](repeating: 0, count: Int(ci_resample_scratch_u8(Int64(width))))
+            var narrow = [UInt8](repeating: 0, count: height * outSize * 3)
+            var low = [UInt8](repeating: 0, count: outSize * width * 3)
+            first.withUnsafeBufferPointer { first in
+                used.withUnsafeBufferPointer { used in
+                    weights.withUnsafeBufferPointer { weights in
+                        let taps = ci_taps_u8(
+                            first: first.baseAddress, used: used.baseAddress, weights: weights.baseAddress,
+                            stride: Int64(stride))
+                        ci_resample_width_u8(
+                            pixels, &narrow, Int64(height), Int64(width), Int64(outSize), taps, &scratch, level)
+                        ci_resample_height_u8(pixels, &low, Int64(outSize), Int64(width * 3), taps, level)
+                    }
+                }
+            }
+            return [narrow, low]
+        }
+        let portable = run(CI_LEVEL_PORTABLE)
+        #expect(portable == run(ci_level_supported()))
+        #expect(portable[0].contains(0) && portable[0].contains(255))
     }
 
     /// The float path. Torch sums with other rounding: a few units in the last place of numbers up to about 1.
