@@ -56,6 +56,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Recognite"], path: "Tests/Support"),
         .testTarget(
             name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
+        .testTarget(name: "CommandTests", dependencies: ["Recognite", "recognite-cli"]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),

@@ -23,6 +23,12 @@ public enum DType: String, Sendable, CaseIterable {
     }
 }
 
+/// A stored number where an integer is needed: NaN, infinite or too large.
+public struct IntegerConversionError: Error, CustomStringConvertible {
+    public let value: Float
+    public var description: String { "\(value) where the model counts in integers" }
+}
+
 /// A model's parameters and buffers by key, in order, with PyTorch's keys and shapes.
 public struct StateDict: Sendable {
     /// One tensor: its shape in PyTorch's order of axes (`[O, I, kH, kW]`) and a way to its elements, which may still
@@ -75,10 +81,16 @@ public struct StateDict: Sendable {
         }
 
         /// The elements as integers; floating-point elements are rounded toward zero.
+        ///
+        /// - Throws: ``IntegerConversionError`` for an element that no 64-bit integer is near.
         public func integers() throws -> [Int64] {
             switch elements {
-            case .integers(let integers): try integers()
-            case .floats: try tensor().scalars.map { Int64($0) }
+            case .integers(let integers): return try integers()
+            case .floats:
+                return try tensor().scalars.map { value in
+                    guard value.magnitude < 0x1p63 else { throw IntegerConversionError(value: value) }
+                    return Int64(value)
+                }
             }
         }
     }
