@@ -26,9 +26,11 @@ needs:
 build: needs
 	$(SWIFT) build -c release
 
-## Run all tests, in release: the kernels are some thirty times slower without optimization.
+## Run all tests, in release (the kernels are some thirty times slower without optimization), and a package that
+## depends on this one.
 test: needs
 	$(SWIFT) test -c release
+	$(SWIFT) run -c release --package-path Tests/ExternalPackage --scratch-path .build/external ExternalPackage
 
 ## Embed the bundled photographs with real weights and print how alike they are.
 demo: build

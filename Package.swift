@@ -38,7 +38,11 @@ let package = Package(
         .target(name: "ModelZoo", dependencies: ["Layers", "CZip"]),
         .target(name: "CImaging", dependencies: ["CTurboJPEG", "CPNG"]),
         .target(name: "Imaging", dependencies: ["Tensors", "CImaging", "CWebP"]),
-        .target(name: "Recognite", dependencies: ["Imaging", "ModelZoo", "Layers", "Tensors"]),
+        .target(
+            name: "Recognite",
+            dependencies: [
+                "Imaging", "ModelZoo", "Layers", "Tensors", .product(name: "Logging", package: "swift-log"),
+            ]),
         .executableTarget(
             name: "recognite-cli",
             dependencies: [

@@ -1,5 +1,9 @@
 import Layers
+import Logging
 import ModelZoo
+
+/// Tells what loading did beside what it was asked for.
+private let log = Logger(label: "recognite.weights")
 
 extension Recognizer {
     /// Loads weights of either kind: a bare classification model's (torchvision's keys), whose own classifier is left
@@ -21,7 +25,7 @@ extension Recognizer {
 
     /// A checkpoint's tensors under this recognizer's keys.
     private func recognizerState(_ checkpoint: Checkpoint) -> StateDict {
-        let unwrapped = checkpoint.strippingCommonPrefix(["module."]).stateDict
+        let unwrapped = checkpoint.unwrapped()
         let classifierKeys = ["classifier.", "_ult_clf."]
         if unwrapped.keys.contains(where: { $0.hasPrefix("backbone.") }),
             unwrapped.keys.allSatisfy({ key in (["backbone."] + classifierKeys).contains { key.hasPrefix($0) } })
@@ -51,7 +55,7 @@ extension Recognizer {
 /// - Returns: the model in evaluation mode: `[N, H, W, 3]` to logits `[N, classes]`.
 /// - Throws: `UnknownModelError`, `CheckpointError`, ``WeightsMismatchError``.
 public func loadClassifier(_ name: String, weights: PretrainedWeights) throws -> Module {
-    let state = try weights.checkpoint().strippingCommonPrefix(["module."]).stateDict
+    let state = try weights.checkpoint().unwrapped(["module.", "backbone."])
     let blank = try ModelRegistry.makeModel(name)
     let key = try blank.pathToUltimateClassifier().joined(separator: ".") + ".weight"
     let classes = state[key]?.shape.first
@@ -63,4 +67,14 @@ public func loadClassifier(_ name: String, weights: PretrainedWeights) throws ->
     }
     model.eval()
     return model
+}
+
+extension Checkpoint {
+    /// The state dict without the prefixes that wrappers add to all keys; what was found is logged.
+    fileprivate func unwrapped(_ prefixes: [String] = ["module."]) -> StateDict {
+        let (state, prefix) = strippingCommonPrefix(prefixes)
+        if let nesting { log.notice("\(path): the weights are nested under \(nesting.joined(separator: "."))") }
+        if !prefix.isEmpty { log.notice("\(path): took the prefix \"\(prefix)\" off all keys") }
+        return state
+    }
 }

@@ -26,6 +26,10 @@ struct EmbedCommand: ParsableCommand {
     @Option(name: .shortAndLong, help: ArgumentHelp("A .npy, .csv or .jsonl file.", valueName: "file"))
     var output: String?
 
+    @Option(
+        help: ArgumentHelp("Also write the recognizer's weights, for Python or for later.", valueName: "file.safetensors"))
+    var saveWeights: String?
+
     @OptionGroup var inputOptions: InputOptions
     @OptionGroup var engine: EngineOptions
 
@@ -39,6 +43,7 @@ struct EmbedCommand: ParsableCommand {
             let preset = try modelOptions.preset(inputOptions.preset)
             let writer = try VectorWriter(path: output)
             let recognizer = try modelOptions.makeRecognizer(classes: classes, normalize: normalize)
+            try saveWeights.map { try recognizer.stateDict().write(safetensorsTo: $0) }
             recognizer.train(mode == .train)
             let unreadable = try BatchRunner(options: inputOptions, preset: preset).run(recognizer) {
                 try writer.write($0)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Logging
 import Recognite
 
 @main
@@ -26,6 +27,7 @@ struct EngineOptions: ParsableArguments {
 
     /// Runs a command's work with these options in force.
     func apply(_ body: () throws -> Void) throws {
+        LoggingSystem.bootstrap { _ in NoteLogHandler() }
         Engine.setThreads(threads)
         try withRandomSeed(seed) { () throws(any Error) in try body() }
     }

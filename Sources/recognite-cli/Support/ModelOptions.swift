@@ -1,4 +1,5 @@
 import ArgumentParser
+import Logging
 import Recognite
 
 /// Which network, and with which weights.
@@ -21,7 +22,7 @@ struct ModelOptions: ParsableArguments {
     /// A recognizer; says on standard error if its weights are random.
     func makeRecognizer(classes: Int? = nil, normalize: Bool = true) throws -> Recognizer {
         if weights == nil {
-            StandardError.line("note: no --weights given, \(model) has random weights")
+            Logger(label: "recognite.command").notice("no --weights given, \(model) has random weights")
         }
         return try Recognizer(
             model, numClasses: classes, weights: weights.map { .file($0) }, normalize: normalize)
