@@ -1,9 +1,9 @@
 import CKernels
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// Convolution by im2col and OpenBLAS, forward and backward, with kernels of our own where a matrix product does not

@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// A seedable source of random numbers: xoshiro256**, seeded by splitmix64 (Blackman and Vigna,

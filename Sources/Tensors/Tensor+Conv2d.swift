@@ -59,7 +59,8 @@ struct Conv2dOperation: Operation {
         precondition(
             weight.count == 4 && weight[1] == g.kernelHeight && weight[2] == g.kernelWidth
                 && weight[3] * g.groups == x[3] && weight[0] % g.groups == 0,
-            "conv2d: input \(x) for a weight \(weight) in \(g.groups) groups: expected \(weight[3] * g.groups) channels")
+            "conv2d: input \(x) for a weight \(weight) in \(g.groups) groups: expected \(weight[3] * g.groups) channels"
+        )
         let (height, width) = g.outputSize(x[1], x[2])
         precondition(
             height > 0 && width > 0,

@@ -48,7 +48,8 @@ struct BatchNormTrainingOperation: Operation {
             scale: Tensor((0..<channels).map { Float(inverse[$0]) * weight.pointer[$0] }, shape: [channels]),
             shift: Tensor(
                 (0..<channels).map {
-                    Float(Double(bias.pointer[$0]) - Double(mean.pointer[$0]) * inverse[$0] * Double(weight.pointer[$0]))
+                    Float(
+                        Double(bias.pointer[$0]) - Double(mean.pointer[$0]) * inverse[$0] * Double(weight.pointer[$0]))
                 }, shape: [channels]))
         guard needs.contains(true) else { return (output, nil) }
         return (
@@ -78,7 +79,8 @@ struct BatchNormTrainingOperation: Operation {
                     }
                     toX = result
                 }
-                let toWeight = Tensor((0..<channels).map { Float(sums[channels + $0] * inverse[$0]) }, shape: [channels])
+                let toWeight = Tensor(
+                    (0..<channels).map { Float(sums[channels + $0] * inverse[$0]) }, shape: [channels])
                 let toBias = Tensor((0..<channels).map { Float(sums[$0]) }, shape: [channels])
                 return [toX, needs[1] ? toWeight : nil, needs[2] ? toBias : nil]
             }

@@ -2,9 +2,9 @@ import CKernels
 import Synchronization
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// A block of 64-byte aligned memory that holds float32 elements; freed blocks are kept for reuse, because fresh pages

@@ -36,7 +36,8 @@ struct ClassifyCommand: ParsableCommand {
         let probabilities = result.output.softmax().scalars
         let best = probabilities.indices.sorted { (probabilities[$1], $0) < (probabilities[$0], $1) }.prefix(top)
         let names = probabilities.count == imageNetCategories.count ? imageNetCategories : nil
-        return ([result.name]
+        return
+            ([result.name]
             + best.map { index in
                 let percent = "\((Double(probabilities[index]) * 1000).rounded() / 10)"
                 return String(repeating: " ", count: max(2, 8 - percent.count)) + percent + " %  "

@@ -27,7 +27,8 @@ struct EmbedCommand: ParsableCommand {
     var output: String?
 
     @Option(
-        help: ArgumentHelp("Also write the recognizer's weights, for Python or for later.", valueName: "file.safetensors"))
+        help: ArgumentHelp(
+            "Also write the recognizer's weights, for Python or for later.", valueName: "file.safetensors"))
     var saveWeights: String?
 
     @OptionGroup var inputOptions: InputOptions

@@ -73,7 +73,10 @@ extension KernelTests {
                 .init(h: 12, w: 13, c: 9, o: 9, k: (9, 9), pad: (4, 4)),
                 .init(h: 12, w: 13, c: 9, o: 9, k: (9, 9), stride: (2, 3), pad: (4, 4)),
             ]
-            return cases + shapes.map { var c = $0; c.groups = c.c; return c }
+            return cases
+                + shapes.map {
+                    var c = $0; c.groups = c.c; return c
+                }
         }()
 
         static let groupedCases: [Case] = {
@@ -210,7 +213,8 @@ extension KernelTests {
         /// The reference's backward against its forward: moving x or weight by a small step changes sum(y * dy) by the
         /// step times the gradient.
         @Test func referenceBackwardIsTheDerivative() {
-            let c = Case(n: 2, h: 5, w: 6, c: 4, o: 6, k: (3, 2), stride: (2, 1), pad: (1, 1), dilation: (1, 2), groups: 2)
+            let c = Case(
+                n: 2, h: 5, w: 6, c: 4, o: 6, k: (3, 2), stride: (2, 1), pad: (1, 1), dilation: (1, 2), groups: 2)
             var random = Random(6)
             var shape = c.shape
             let x = random.floats(c.inputs), weight = random.floats(c.o * c.taps * c.c / c.groups)

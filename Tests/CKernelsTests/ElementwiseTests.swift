@@ -54,7 +54,8 @@ extension KernelTests {
                     // Element by element: exp spans all magnitudes.
                     for i in 0..<n {
                         let a = y.pointer[i], b = expected.pointer[i]
-                        let same = a == b || (a.isNaN && b.isNaN) || abs(a - b) <= 1.5e-7 * abs(b)
+                        let same =
+                            a == b || (a.isNaN && b.isNaN) || abs(a - b) <= 1.5e-7 * abs(b)
                             || abs(a - b) <= .leastNonzeroMagnitude
                         #expect(same, "\(f) of \(x.pointer[i]) is \(a), expected \(b), \(level)")
                     }
@@ -77,8 +78,9 @@ extension KernelTests {
                 ck_unary_f32_ref(CK_EXP, input.pointer, expected.pointer, x.count.int64)
                 var worst: Int32 = 0, at = 0
                 for i in x.indices {
-                    let difference = abs(Int32(bitPattern: y.pointer[i].bitPattern)
-                        - Int32(bitPattern: expected.pointer[i].bitPattern))
+                    let difference = abs(
+                        Int32(bitPattern: y.pointer[i].bitPattern)
+                            - Int32(bitPattern: expected.pointer[i].bitPattern))
                     if difference > worst { (worst, at) = (difference, i) }
                 }
                 #expect(
@@ -147,7 +149,8 @@ extension KernelTests {
                     ck_fill_f32(3, filled.pointer, n.int64)
                     expectClose(affine, Floats(x.values.map { 2.5 * $0 - 1 }), tolerance: 1e-6, "affine \(n), \(level)")
                     expectClose(
-                        sum, Floats(zip(x.values, y.values).map { $1 - 0.5 * $0 }), tolerance: 1e-6, "axpy \(n), \(level)")
+                        sum, Floats(zip(x.values, y.values).map { $1 - 0.5 * $0 }), tolerance: 1e-6,
+                        "axpy \(n), \(level)")
                     expectClose(
                         clamped, Floats(x.values.map { $0.isNaN ? $0 : min(max($0, -1), 2) }), tolerance: 0,
                         "clamp \(n), \(level)")

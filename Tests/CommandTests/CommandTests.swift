@@ -24,7 +24,8 @@ import Testing
 
     /// One line on standard error that names `words`, nothing on standard output, and the exit code.
     private func expectFailure(
-        _ result: RecogniteProcess, code: Int32 = 1, naming words: String..., location: SourceLocation = #_sourceLocation
+        _ result: RecogniteProcess, code: Int32 = 1, naming words: String...,
+        location: SourceLocation = #_sourceLocation
     ) {
         #expect(result.status == code, "\(result.errors)", sourceLocation: location)
         #expect(result.output.isEmpty, sourceLocation: location)

@@ -10,8 +10,8 @@ struct RecogniteProcess {
     private static let executable: URL = {
         var folder = Bundle.main.bundleURL
         #if canImport(Darwin)
-        folder = Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }!.bundleURL
-            .deletingLastPathComponent()
+            folder = Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }!.bundleURL
+                .deletingLastPathComponent()
         #endif
         return folder.appending(path: "recognite")
     }()

@@ -86,8 +86,11 @@ import Testing
         ConvolutionCase(
             channels: 33, outputs: 33, geometry: .init(kernel: (5, 5), stride: (2, 2), padding: (2, 2), groups: 33)),
         ConvolutionCase(channels: 4, outputs: 8, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 4)),
-        ConvolutionCase(size: (20, 19), channels: 3, outputs: 16, geometry: .init(kernel: (7, 7), stride: (2, 2), padding: (3, 3)), batch: 1),
-        ConvolutionCase(size: (30, 30), channels: 40, outputs: 33, geometry: .init(kernel: (3, 3), padding: (1, 1)), batch: 1),
+        ConvolutionCase(
+            size: (20, 19), channels: 3, outputs: 16, geometry: .init(kernel: (7, 7), stride: (2, 2), padding: (3, 3)),
+            batch: 1),
+        ConvolutionCase(
+            size: (30, 30), channels: 40, outputs: 33, geometry: .init(kernel: (3, 3), padding: (1, 1)), batch: 1),
     ]
 
     @Test(arguments: convolutions) mutating func convolution(test: ConvolutionCase) {
