@@ -46,7 +46,7 @@ CK_INLINE vf silu_derivative(vf v) {
 #define sigmoid_derivative CK_NAME(sigmoid_derivative)
 CK_INLINE vf sigmoid_derivative(vf v) {
     // e / (1 + e)^2 is s (1 - s) without the cancellation in 1 - s.
-    vf e = v_exp(-v_abs(v)), d = 1.0f + e;
+    vf e = v_exp_bounded(-v_abs(v)), d = 1.0f + e;
     return e / (d * d);
 }
 
@@ -62,7 +62,7 @@ static void CK_NAME(ck_activation_forward_f32)(ck_activation f, const float *x, 
     case CK_RELU6: MAP(clamp_to(v, 0, 6)); break;
     case CK_HARDSWISH: MAP(v * clamp_to(v + 3.0f, 0, 6) * (1.0f / 6)); break;
     case CK_HARDSIGMOID: MAP(clamp_to(v + 3.0f, 0, 6) * (1.0f / 6)); break;
-    case CK_SILU: MAP(v / (1.0f + v_exp(-v))); break;
+    case CK_SILU: MAP(v * v_sigmoid(v)); break;
     case CK_GELU: MAP(gelu(v)); break;
     case CK_SIGMOID: MAP(v_sigmoid(v)); break;
     case CK_TANH: MAP(v_tanh(v)); break;

@@ -34,12 +34,71 @@ CK_INLINE void grouped_tile(int pixels, int vectors, int64_t lanes, int64_t tap_
         for (int v = 0; v < vectors; v++) v_store_n(y + p * y_stride + v * CK_VL, sum[p][v], lanes);
 }
 
+// Groups of 4 input and 4 output channels, as in ResNeXt's first stage, would leave half of AVX2's lanes empty, and three
+// quarters of AVX-512's. So a vector takes CK_VL / 4 adjacent groups, whose inputs are adjacent too: input c of every
+// group goes to the four lanes of its group with one shuffle: 45 GFLOP/s instead of 21 with AVX2 on a Zen 3.
+#if CK_VL > 4
+#define quad CK_NAME(quad)
+typedef float quad __attribute__((ext_vector_type(4)));
+#define quad_unaligned CK_NAME(quad_unaligned)
+typedef float quad_unaligned __attribute__((ext_vector_type(4), aligned(4), may_alias));
+
+// One quad from p and from every `step` floats further on.
+#define quads_of_four CK_NAME(quads_of_four)
+CK_INLINE vf quads_of_four(const float *p, int64_t step) {
+    vf result;
+    for (int q = 0; q < CK_VL / 4; q++) {
+        const quad four = *(const quad_unaligned *)(p + q * step);
+        for (int i = 0; i < 4; i++) result[4 * q + i] = four[i];
+    }
+    return result;
+}
+
+#if CK_VL == 8
+#define IN_QUADS(x, c) __builtin_shufflevector(x, x, c, c, c, c, 4 + c, 4 + c, 4 + c, 4 + c)
+#else
+#define IN_QUADS(x, c)                                                                                      \
+    __builtin_shufflevector(x, x, c, c, c, c, 4 + c, 4 + c, 4 + c, 4 + c, 8 + c, 8 + c, 8 + c, 8 + c, 12 + c, \
+                            12 + c, 12 + c, 12 + c)
+#endif
+
+#define QUADS_STEP(c)                                                                              \
+    do {                                                                                           \
+        const vf w = quads_of_four(weight + 4 * c, group_step);                                    \
+        for (int p = 0; p < 8; p++) sum[p] = IN_QUADS(v_load(taps[p] + x_offset), c) * w + sum[p]; \
+    } while (0)
+
+// As grouped_tile, for the CK_VL / 4 groups from channel x_offset on.
+#define quads_tile CK_NAME(quads_tile)
+CK_INLINE void quads_tile(int64_t tap_count, const float *const *taps, int64_t x_offset, const float *weight,
+                          const float *bias, int64_t y_pixels, int64_t y_stride, float *y) {
+    const int64_t group_step = tap_count * 16;
+    vf sum[8];
+    for (int p = 0; p < 8; p++) sum[p] = bias ? v_load(bias) : v_splat(0);
+    for (int64_t t = 0; t < tap_count; t++, taps += 8, weight += 16) {
+        QUADS_STEP(0);
+        QUADS_STEP(1);
+        QUADS_STEP(2);
+        QUADS_STEP(3);
+    }
+    for (int p = 0; p < 8 && p < y_pixels; p++) v_store(y + p * y_stride, sum[p]);
+}
+#undef IN_QUADS
+#undef QUADS_STEP
+#endif
+
 // All groups and output channels of one tile of pixels.
 #define grouped_pixels CK_NAME(grouped_pixels)
 CK_INLINE void grouped_pixels(const ck_conv2d_shape *s, int pixels, const float *const *taps, const float *weight,
                               const float *bias, int64_t y_pixels, float *y) {
     const int64_t tap_count = s->kh * s->kw, cg = s->c / s->groups, og = s->o / s->groups;
-    for (int64_t g = 0; g < s->groups; g++, weight += tap_count * cg * og, y += og) {
+    int64_t g = 0;
+#if CK_VL > 4
+    for (; pixels == 8 && cg == 4 && og == 4 && g + CK_VL / 4 <= s->groups; g += CK_VL / 4, y += CK_VL)
+        quads_tile(tap_count, taps, g * 4, weight + g * tap_count * 16, bias ? bias + g * 4 : NULL, y_pixels, s->o, y);
+    weight += g * tap_count * cg * og;
+#endif
+    for (; g < s->groups; g++, weight += tap_count * cg * og, y += og) {
         const float *b = bias ? bias + g * og : NULL;
         if (og < CK_VL) {
             grouped_tile(pixels, 1, og, tap_count, taps, g * cg, cg, og, weight, b, y_pixels, s->o, y);

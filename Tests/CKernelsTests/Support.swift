@@ -52,11 +52,11 @@ struct Random {
     }
 }
 
-/// Runs the body at every level that this machine supports, then restores the best one.
+/// Runs the body at every level that this machine supports, then restores the one in use.
 func atEveryLevel(_ body: (String) throws -> Void) rethrows {
-    let supported = ck_level_supported()
-    defer { ck_level_set(supported) }
-    for raw in 0...supported.rawValue {
+    let current = ck_level_current()
+    defer { ck_level_set(current) }
+    for raw in 0...ck_level_supported().rawValue {
         let level = ck_level_set(ck_level(rawValue: raw))
         try body(String(cString: ck_level_name(level)))
     }

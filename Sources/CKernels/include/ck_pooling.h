@@ -19,7 +19,8 @@ typedef struct {
 // / stride, plus 1; in ceil mode, the last window must start inside the input or its left padding.
 int64_t ck_pool_output_size(int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation, int ceil_mode);
 
-// Padding counts as minus infinity, NaN wins. argmax (null: not wanted) gets h * W + w of the first maximum.
+// Padding counts as minus infinity, NaN wins. argmax (null: not wanted) gets h * W + w of the first maximum,
+// or of the last NaN, as in PyTorch.
 void ck_max_pool_forward_f32(const ck_pool2d_shape *shape, int64_t row_begin, int64_t row_end, const float *x,
                              float *y, int32_t *argmax);
 void ck_max_pool_backward_f32(const ck_pool2d_shape *shape, int64_t n_begin, int64_t n_end, const int32_t *argmax,

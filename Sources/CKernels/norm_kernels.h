@@ -1,0 +1,137 @@
+// Batch norm's and layer norm's kernels of one instruction-set level.
+#include "columns.h"
+
+#define affine_rows CK_NAME(affine_rows)
+CK_INLINE void affine_rows(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
+                           bool relu, float *y) {
+    for (int64_t r = 0; r < rows; r++, x += channels, y += channels) {
+        V_EACH(c, channels, lanes, {
+            vf v = v_load_n(x + c, lanes) * v_load_n(scale + c, lanes) + v_load_n(shift + c, lanes);
+            v_store_n(y + c, relu ? v_max(v_splat(0), v) : v, lanes);
+        });
+    }
+}
+
+static void CK_NAME(ck_channel_affine_f32)(const float *x, const float *scale, const float *shift, int64_t rows,
+                                           int64_t channels, int relu, float *y) {
+    if (relu)
+        affine_rows(x, scale, shift, rows, channels, true, y);
+    else
+        affine_rows(x, scale, shift, rows, channels, false, y);
+}
+
+static void CK_NAME(ck_centered_squares_f32)(const float *x, const float *mean, int64_t rows, int64_t channels,
+                                             double *squares) {
+    const ck_column_operands o = {.a = x, .mean = mean, .rows = rows, .cols = channels};
+    column_sums(CK_SUM_SQUARES, &o, squares, NULL);
+}
+
+static void CK_NAME(ck_batch_norm_backward_sums_f32)(const float *x, const float *mean, const float *dy, int64_t rows,
+                                                     int64_t channels, double *sums, double *dots) {
+    const ck_column_operands o = {.a = x, .b = dy, .mean = mean, .rows = rows, .cols = channels};
+    column_sums(CK_SUM_B_AND_BA, &o, sums, dots);
+}
+
+static void CK_NAME(ck_batch_norm_backward_f32)(const float *x, const float *dy, const float *a, const float *b,
+                                                const float *d, int64_t rows, int64_t channels, float *dx) {
+    for (int64_t r = 0; r < rows; r++, x += channels, dy += channels, dx += channels) {
+        V_EACH(c, channels, lanes, {
+            vf v = v_load_n(x + c, lanes) * v_load_n(b + c, lanes) + v_load_n(d + c, lanes);
+            v_store_n(dx + c, v_load_n(dy + c, lanes) * v_load_n(a + c, lanes) + v, lanes);
+        });
+    }
+}
+
+// The sum over the channels of EXPRESSION, which sees c and lanes and must be 0 in lanes beyond. Four partial sums
+// hide the latency of the addition.
+#define ROW_SUM(result, channels, EXPRESSION)                          \
+    do {                                                               \
+        vf part[4] = {v_splat(0), v_splat(0), v_splat(0), v_splat(0)}; \
+        int64_t c = 0;                                                 \
+        for (; c + 4 * CK_VL <= (channels); c += CK_VL) {              \
+            const int64_t lanes = CK_VL;                               \
+            part[0] += (EXPRESSION);                                   \
+            c += CK_VL;                                                \
+            part[1] += (EXPRESSION);                                   \
+            c += CK_VL;                                                \
+            part[2] += (EXPRESSION);                                   \
+            c += CK_VL;                                                \
+            part[3] += (EXPRESSION);                                   \
+        }                                                              \
+        for (; c < (channels); c += CK_VL) {                           \
+            const int64_t rest = (channels) - c;                       \
+            const int64_t lanes = rest < CK_VL ? rest : CK_VL;         \
+            part[0] += (EXPRESSION);                                   \
+        }                                                              \
+        result = v_sum((part[0] + part[1]) + (part[2] + part[3]));     \
+    } while (0)
+
+#define first_lanes CK_NAME(first_lanes)
+// x in the first `lanes` lanes, 0 in the others.
+CK_INLINE vf first_lanes(vf x, int64_t lanes) {
+    if (lanes == CK_VL) return x;
+    vi index;
+    for (int i = 0; i < CK_VL; i++) index[i] = i;
+    return index < (vi)(int32_t)lanes ? x : v_splat(0);
+}
+
+#define squared_deviation CK_NAME(squared_deviation)
+CK_INLINE vf squared_deviation(const float *x, float mean, int64_t lanes) {
+    const vf d = first_lanes(v_load_n(x, lanes) - mean, lanes);
+    return d * d;
+}
+
+static void CK_NAME(ck_layer_norm_forward_f32)(const float *x, const float *weight, const float *bias, float eps,
+                                               int64_t rows, int64_t channels, float *y, float *mean, float *rstd) {
+    for (int64_t r = 0; r < rows; r++, x += channels, y += channels) {
+        float sum, squares;
+        ROW_SUM(sum, channels, v_load_n(x + c, lanes));
+        const float m = sum / (float)channels;
+        ROW_SUM(squares, channels, squared_deviation(x + c, m, lanes));
+        const float s = 1.0f / sqrtf(squares / (float)channels + eps);
+        V_EACH(c, channels, lanes, {
+            vf v = (v_load_n(x + c, lanes) - m) * s;
+            if (weight) v = v * v_load_n(weight + c, lanes);
+            if (bias) v = v + v_load_n(bias + c, lanes);
+            v_store_n(y + c, v, lanes);
+        });
+        if (mean) mean[r] = m;
+        if (rstd) rstd[r] = s;
+    }
+}
+
+#define weighted CK_NAME(weighted)
+CK_INLINE vf weighted(const float *dy, const float *weight, int64_t c, int64_t lanes) {
+    const vf g = v_load_n(dy + c, lanes);
+    return weight ? g * v_load_n(weight + c, lanes) : g;
+}
+
+static void CK_NAME(ck_layer_norm_backward_f32)(const float *x, const float *weight, const float *mean,
+                                                const float *rstd, const float *dy, int64_t rows, int64_t channels,
+                                                float *dx, double *dweight, double *dbias) {
+    // A block of rows at a time goes first into the weights' sums, since dx may overwrite dy, and is then still cached.
+    for (int64_t r0 = 0; r0 < rows; r0 += CK_ROW_BLOCK) {
+        const int64_t end = rows - r0 < CK_ROW_BLOCK ? rows : r0 + CK_ROW_BLOCK;
+        if (dweight && dbias) {
+            const ck_column_operands o = {.a = x + r0 * channels, .b = dy + r0 * channels, .row_mean = mean + r0,
+                                          .row_rstd = rstd + r0, .rows = end - r0, .cols = channels};
+            column_sums(CK_SUM_B_AND_BX, &o, dbias, dweight);
+        }
+        for (int64_t r = r0; r < end; r++) {
+            const float *xr = x + r * channels, *g = dy + r * channels;
+            const float m = mean[r], s = rstd[r];
+            float sum, dot;
+            ROW_SUM(sum, channels, weighted(g, weight, c, lanes));
+            ROW_SUM(dot, channels, weighted(g, weight, c, lanes) * (v_load_n(xr + c, lanes) - m));
+            // dx = s (g - sum / n - xhat dot s / n), xhat = (x - m) s
+            const float slope = -s * s * s * dot / (float)channels, shift = -s * sum / (float)channels;
+            float *out = dx + r * channels;
+            V_EACH(c, channels, lanes, {
+                vf v = (v_load_n(xr + c, lanes) - m) * slope + shift;
+                v_store_n(out + c, weighted(g, weight, c, lanes) * s + v, lanes);
+            });
+        }
+    }
+}
+
+#undef ROW_SUM

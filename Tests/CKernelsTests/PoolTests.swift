@@ -1,0 +1,140 @@
+import CKernels
+import Foundation
+import Synchronization
+import Testing
+
+extension KernelTests {
+    @Suite struct Pool {
+        /// What the chunks of one call were, in no particular order.
+        ///
+        /// With NSLock, since the thread sanitizer does not see through Mutex. The sanitizer's own check of this suite:
+        ///     TSAN_OPTIONS=die_after_fork=0 swift test --sanitize=thread --filter 'CKernelsTests.*Pool/'
+        final class Chunks: @unchecked Sendable {
+            struct Chunk: Equatable { var begin: Int64, end: Int64, number: Int64 }
+            private let lock = NSLock()
+            private var all: [Chunk] = []
+            let inner: (@Sendable () -> Void)?
+            init(inner: (@Sendable () -> Void)? = nil) { self.inner = inner }
+
+            func run(_ count: Int64, grain: Int64) -> [Chunk] {
+                lock.withLock { all = [] }
+                let context = Unmanaged.passUnretained(self).toOpaque()
+                ck_pool_run(
+                    count, grain,
+                    { context, begin, end, number in
+                        let chunks = Unmanaged<Chunks>.fromOpaque(context!).takeUnretainedValue()
+                        chunks.inner?()
+                        chunks.lock.withLock {
+                            chunks.all.append(.init(begin: begin, end: end, number: number))
+                        }
+                    }, context)
+                return lock.withLock { all.sorted { $0.number < $1.number } }
+            }
+        }
+
+        /// Expects chunks that cover 0 ..< count in order, as many as ck_pool_chunks says, none smaller than the grain.
+        static func expectCover(_ chunks: [Chunks.Chunk], _ count: Int64, grain: Int64) {
+            let label = "\(count) by \(grain) with \(ck_pool_threads()) threads"
+            #expect(Int64(chunks.count) == ck_pool_chunks(count, grain), "\(label)")
+            #expect(Int64(chunks.count) <= ck_pool_threads(), "\(label)")
+            var next: Int64 = 0
+            for (i, chunk) in chunks.enumerated() {
+                #expect(chunk.number == Int64(i) && chunk.begin == next && chunk.end > chunk.begin, "\(label): \(chunks)")
+                #expect(chunks.count == 1 || chunk.end - chunk.begin >= grain, "\(label): \(chunks)")
+                next = chunk.end
+            }
+            #expect(next == max(count, 0), "\(label): \(chunks)")
+        }
+
+        @Test func chunksCoverTheRange() {
+            defer { ck_pool_set_threads(0) }
+            for threads: Int64 in [1, 2, 3, 8, 2, 5, 1] {
+                ck_pool_set_threads(threads)
+                #expect(ck_pool_threads() == threads)
+                for count: Int64 in [-1, 0, 1, 2, 3, 7, 8, 100, 1001] {
+                    for grain: Int64 in [0, 1, 3, 40, 2000] {
+                        Self.expectCover(Chunks().run(count, grain: grain), count, grain: grain)
+                    }
+                }
+            }
+        }
+
+        @Test func manyShortLoops() {
+            defer { ck_pool_set_threads(0) }
+            let total = Atomic<Int64>(0)
+            ck_pool_set_threads(3)
+            let chunks = Chunks { total.add(1, ordering: .relaxed) }
+            for i in 0..<3000 {
+                Self.expectCover(chunks.run(3, grain: 1), 3, grain: 1)
+                // Long enough for the workers to go to sleep, now and then.
+                if i % 500 == 0 { usleep(2000) }
+            }
+            #expect(total.load(ordering: .relaxed) == 9000)
+        }
+
+        @Test func loopsInsideChunksRunInPlace() {
+            defer { ck_pool_set_threads(0) }
+            ck_pool_set_threads(4)
+            let outer = Chunks {
+                let thread = pthread_self()
+                let inner = Chunks { #expect(pthread_equal(thread, pthread_self()) != 0) }
+                Pool.expectCover(inner.run(10, grain: 1), 10, grain: 1)
+                ck_pool_set_threads(2)  // without effect in here
+            }
+            Self.expectCover(outer.run(4, grain: 1), 4, grain: 1)
+            #expect(ck_pool_threads() == 4)
+        }
+
+        @Test func callersAtTheSameTime() {
+            defer { ck_pool_set_threads(0) }
+            ck_pool_set_threads(3)
+            let threads = (0..<4).map { _ in
+                let done = DispatchSemaphore(value: 0)
+                Thread.detachNewThread {
+                    for _ in 0..<500 { Pool.expectCover(Chunks().run(9, grain: 2), 9, grain: 2) }
+                    done.signal()
+                }
+                return done
+            }
+            for _ in 0..<20 { ck_pool_set_threads(3) }
+            for thread in threads { thread.wait() }
+        }
+
+        /// Swift hides fork, but servers that are written in other languages around this library do not.
+        @Test func childrenOfAForkHaveAPool() throws {
+            typealias Fork = @convention(c) () -> pid_t
+            let symbol = try #require(dlsym(dlopen(nil, RTLD_NOW), "fork"))
+            let fork = unsafeBitCast(symbol, to: Fork.self)
+            defer { ck_pool_set_threads(0) }
+            ck_pool_set_threads(3)
+            _ = Chunks().run(3, grain: 1)
+            let child = fork()
+            if child == 0 {
+                let total = UnsafeMutablePointer<Int64>.allocate(capacity: 3)
+                for _ in 0..<10 {
+                    total.update(repeating: 0, count: 3)
+                    ck_pool_run(
+                        3, 1, { $0!.assumingMemoryBound(to: Int64.self)[Int($3)] = $2 - $1 }, total)
+                    if total[0] + total[1] + total[2] != 3 { _exit(1) }
+                }
+                ck_pool_set_threads(1)
+                _exit(0)
+            }
+            var status: Int32 = -1
+            waitpid(child, &status, 0)
+            #expect(status == 0)
+            Self.expectCover(Chunks().run(3, grain: 1), 3, grain: 1)
+        }
+    }
+
+    @Suite struct Level {
+        @Test func settingIsClampedToWhatIsSupported() {
+            let supported = ck_level_supported()
+            defer { ck_level_set(supported) }
+            #expect(ck_level_set(CK_LEVEL_PORTABLE) == CK_LEVEL_PORTABLE)
+            #expect(ck_level_current() == CK_LEVEL_PORTABLE)
+            #expect(ck_level_set(CK_LEVEL_AVX512) == supported)
+            #expect(String(cString: ck_level_name(CK_LEVEL_AVX2)) == "avx2")
+        }
+    }
+}
