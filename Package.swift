@@ -55,6 +55,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Recognite"], path: "Tests/Support"),
         .testTarget(
             name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
+        .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
     ],
     swiftLanguageModes: [.v6],
