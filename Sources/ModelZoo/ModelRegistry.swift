@@ -38,6 +38,7 @@ public enum ModelRegistry {
         MobileNetV2.registry,
         ConvNeXt.registry,
         VisionTransformer.registry,
+        SwinTransformer.registry,
     ].flatMap { $0 }.sorted { $0.name < $1.name }
 
     private static let byName = Dictionary(uniqueKeysWithValues: entries.map { ($0.name, $0) })
