@@ -39,6 +39,7 @@ public enum ModelRegistry {
         ConvNeXt.registry,
         VisionTransformer.registry,
         SwinTransformer.registry,
+        MaxVit.registry,
     ].flatMap { $0 }.sorted { $0.name < $1.name }
 
     private static let byName = Dictionary(uniqueKeysWithValues: entries.map { ($0.name, $0) })
