@@ -11,8 +11,8 @@ extension VisionTransformer {
     private static let positionKey = "encoder.pos_embedding"
 
     /// A state dict for images of another size: the position embedding, seen as an image of one pixel per patch, is
-    /// resized by bicubic interpolation with aligned corners; the class token's stays. Where the size is the same already,
-    /// nothing changes. torchvision's `interpolate_embeddings`.
+    /// resized by bicubic interpolation with aligned corners; the class token's stays. Where the size is the same
+    /// already, nothing changes. torchvision's `interpolate_embeddings`.
     ///
     /// - Parameters:
     ///   - imageSize: the side of the images that the model is for, in pixels.

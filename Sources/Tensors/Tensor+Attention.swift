@@ -91,7 +91,7 @@ extension Tensor {
     ///
     /// - Parameters:
     ///   - bias: added to the scores of each head in every sequence: `[H, L, L]`.
-    ///   - mask: added to the scores of all heads, sequence `b` taking matrix `b mod W`: `[W, L, L]`. It has no gradient.
+    ///   - mask: added to the scores of all heads, sequence `b` taking matrix `b mod W`: `[W, L, L]`; without gradient.
     public func attention(scale: Float, bias: Tensor? = nil, mask: Tensor? = nil) -> Tensor {
         let operation = AttentionOperation(
             similarity: .dot(scale: scale), hasBias: bias != nil, hasMask: mask != nil)

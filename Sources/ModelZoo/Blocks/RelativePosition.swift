@@ -1,7 +1,7 @@
 import Tensors
 
-/// The number of a relative position for each pair of tokens (query, key) of a window of `side x side` tokens, row-major
-/// with `2 · side - 1` columns: `side⁴` numbers.
+/// The relative position of each pair of tokens (query, key) of a window of `side x side` tokens: `side⁴` numbers of
+/// positions that are counted row by row, `2 · side - 1` in a row.
 func relativePositionIndex(side: Int) -> [Int64] {
     let tokens = side * side
     return (0..<tokens * tokens).map { pair in
@@ -12,8 +12,8 @@ func relativePositionIndex(side: Int) -> [Int64] {
 }
 
 extension Tensor {
-    /// A bias for each head and pair of tokens from this table of biases for each relative position: `[positions, H]` to
-    /// `[H, L, L]`.
+    /// A bias for each head and pair of tokens, looked up in this table of biases by relative position:
+    /// `[positions, H]` to `[H, L, L]`.
     ///
     /// - Parameter index: the relative position of each pair, L² numbers.
     func relativePositionBias(_ index: [Int64], tokens: Int) -> Tensor {

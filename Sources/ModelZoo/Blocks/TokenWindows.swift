@@ -1,7 +1,8 @@
 import Tensors
 
 extension RowGather {
-    /// The tokens of an image `[H · W]` window by window: `[windows · side²]`, windows and the tokens in them row-major.
+    /// The tokens of an image `[H · W]` window by window, `[windows · side²]`: the windows row by row, and the tokens
+    /// in them.
     ///
     /// The image is filled up with zeros to whole windows and then shifted cyclically, up and to the left.
     static func windows(height: Int, width: Int, side: Int, shift: (down: Int, right: Int) = (0, 0)) -> RowGather {
@@ -39,8 +40,8 @@ extension RowGather {
         return RowGather(sources, of: height * width)
     }
 
-    /// The tokens of an image `[H · W]` by squares of two by two, `[⌈H / 2⌉ · ⌈W / 2⌉ · 4]`: each square's tokens column
-    /// by column, zeros beyond an odd edge.
+    /// The tokens of an image `[H · W]` by squares of two by two, `[⌈H / 2⌉ · ⌈W / 2⌉ · 4]`: the squares row by row,
+    /// each one's tokens column by column; zeros beyond an odd edge.
     static func squares(height: Int, width: Int) -> RowGather {
         var sources: [Int] = []
         for top in stride(from: 0, to: height, by: 2) {
