@@ -21,8 +21,8 @@ let package = Package(
             name: "CLAPACKE", pkgConfig: "lapacke",
             providers: [.apt(["liblapacke-dev"]), .brew(["lapack"])]),
         .systemLibrary(
-            name: "CTurboJPEG", pkgConfig: "libturbojpeg",
-            providers: [.apt(["libturbojpeg0-dev"]), .brew(["jpeg-turbo"])]),
+            name: "CTurboJPEG", pkgConfig: "libjpeg",
+            providers: [.apt(["libjpeg62-turbo-dev"]), .brew(["jpeg-turbo"])]),
         .systemLibrary(
             name: "CPNG", pkgConfig: "libpng",
             providers: [.apt(["libpng-dev"]), .brew(["libpng"])]),
@@ -36,7 +36,8 @@ let package = Package(
         .target(name: "Tensors", dependencies: ["CKernels", "COpenBLAS"]),
         .target(name: "Layers", dependencies: ["Tensors"]),
         .target(name: "ModelZoo", dependencies: ["Layers", "CZip"]),
-        .target(name: "Imaging", dependencies: ["Tensors", "CTurboJPEG", "CPNG", "CWebP"]),
+        .target(name: "CImaging", dependencies: ["CTurboJPEG", "CPNG"]),
+        .target(name: "Imaging", dependencies: ["Tensors", "CImaging", "CWebP"]),
         .target(name: "Recognite", dependencies: ["Imaging", "ModelZoo", "Layers", "Tensors"]),
         .executableTarget(
             name: "recognite-cli",
@@ -57,6 +58,12 @@ let package = Package(
             name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
+        .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+        .testTarget(
+            name: "ModelZooTests", dependencies: ["ModelZoo", "Layers", "Tensors"],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "ImagingTests", dependencies: ["Imaging", "CImaging", "Tensors"], resources: [.copy("Fixtures")]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

@@ -10,6 +10,29 @@ CK_INLINE void add_run(float *to, const float *from, int64_t n) {
     V_EACH(i, n, lanes, v_store_n(to + i, v_load_n(to + i, lanes) + v_load_n(from + i, lanes), lanes););
 }
 
+// Copies `count` runs of n floats, `step` apart in the image, one after the other to col. The vectors of a run may
+// overlap; for the short runs of a stem with 3 channels, everything that depends on n is decided outside the loop.
+#define copy_runs CK_NAME(copy_runs)
+CK_INLINE void copy_runs(float *col, const float *image, int64_t count, int64_t step, int64_t n) {
+    const int64_t last = n - CK_VL;
+    if (n < CK_VL) {
+        for (; count > 0; count--, col += n, image += step) v_store_part(col, v_load_part(image, n), n);
+    } else if (n <= 2 * CK_VL) {
+        for (; count > 0; count--, col += n, image += step) {
+            v_store(col, v_load(image));
+            v_store(col + last, v_load(image + last));
+        }
+    } else if (n <= 3 * CK_VL) {
+        for (; count > 0; count--, col += n, image += step) {
+            v_store(col, v_load(image));
+            v_store(col + CK_VL, v_load(image + CK_VL));
+            v_store(col + last, v_load(image + last));
+        }
+    } else {
+        for (; count > 0; count--, col += n, image += step) v_copy(col, image, n);
+    }
+}
+
 // `back` is a constant where this is inlined: false copies image to col, true adds col to image.
 #define walk_tile CK_NAME(walk_tile)
 CK_INLINE void walk_tile(const ck_conv2d_shape *shape, const ck_im2col_tile *tile, bool back, float *image,
@@ -18,6 +41,7 @@ CK_INLINE void walk_tile(const ck_conv2d_shape *shape, const ck_im2col_tile *til
     const int64_t channels = tile->c_end - tile->c_begin;
     if (tile->row_begin >= tile->row_end || tile->tap_begin >= tile->tap_end || channels <= 0) return;
     const bool adjacent = s.dilation_w == 1 && channels == s.c;
+    const bool whole = tile->tap_begin == 0 && tile->tap_end == s.kh * s.kw;
     const int64_t kh_first = tile->tap_begin / s.kw, kh_last = (tile->tap_end - 1) / s.kw;
     const int64_t kw_first = tile->tap_begin % s.kw, kw_last = (tile->tap_end - 1) % s.kw;
     int64_t ow = tile->row_begin % s.ow, oh = tile->row_begin / s.ow % s.oh, n = tile->row_begin / s.ow / s.oh;
@@ -28,9 +52,18 @@ CK_INLINE void walk_tile(const ck_conv2d_shape *shape, const ck_im2col_tile *til
         if (w0 < 0) inside_begin = (-w0 + s.dilation_w - 1) / s.dilation_w;
         if (w0 + (s.kw - 1) * s.dilation_w >= s.w)
             inside_end = w0 >= s.w ? 0 : (s.w - w0 + s.dilation_w - 1) / s.dilation_w;
-        for (int64_t kh = kh_first; kh <= kh_last; kh++) {
+        const int64_t h0 = oh * s.stride_h - s.pad_top;
+        int64_t kh = kh_first;
+        if (!back && adjacent && whole && inside_begin == 0 && inside_end == s.kw && h0 >= 0 &&
+            h0 + (s.kh - 1) * s.dilation_h < s.h) {
+            copy_runs(col, image + ((n * s.h + h0) * s.w + w0) * channels, s.kh, s.dilation_h * s.w * channels,
+                      s.kw * channels);
+            col += s.kh * s.kw * channels;
+            kh = s.kh;
+        }
+        for (; kh <= kh_last; kh++) {
             const int64_t begin = kh == kh_first ? kw_first : 0, end = kh == kh_last ? kw_last + 1 : s.kw;
-            const int64_t h = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
+            const int64_t h = h0 + kh * s.dilation_h;
             int64_t lower = inside_begin < begin ? begin : inside_begin, upper = inside_end > end ? end : inside_end;
             if (h < 0 || h >= s.h || lower >= upper) lower = upper = end;
             if (!back) {

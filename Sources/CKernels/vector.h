@@ -116,7 +116,7 @@ CK_INLINE float v_sum(vf x) {
 // one before.
 CK_INLINE void v_copy(float *to, const float *from, int64_t n) {
     if (n < CK_VL) {
-        for (int64_t i = 0; i < n; i++) to[i] = from[i];
+        v_store_part(to, v_load_part(from, n), n);
         return;
     }
     int64_t i = 0;

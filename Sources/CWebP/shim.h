@@ -1,2 +1,3 @@
-// libwebp: the decoder.
+// libwebp: the decoder, and the container with its frames.
 #include <webp/decode.h>
+#include <webp/demux.h>

@@ -12,9 +12,17 @@ public final class ResNet: Module {
         /// Blocks in each of the four stages.
         public var depths: [Int]
         /// Groups of the bottlenecks' 3 x 3 convolutions.
-        public var groups = 1
+        public var groups: Int
         /// Channels of each group, for a stage of 64.
-        public var widthPerGroup = 64
+        public var widthPerGroup: Int
+
+        public init(block: Block, depths: [Int], groups: Int = 1, widthPerGroup: Int = 64) {
+            precondition(depths.count == 4, "ResNet: \(depths.count) stages, expected 4")
+            self.block = block
+            self.depths = depths
+            self.groups = groups
+            self.widthPerGroup = widthPerGroup
+        }
     }
 
     @Child public var conv1: Module

@@ -23,6 +23,8 @@ public final class Recognizer: Module {
     public let normalizes: Bool
     /// The number of features of an embedding.
     public let embeddingSize: Int
+    /// Where the original model has its classifier.
+    let classifierPath: [String]
 
     /// A recognizer over one of ``supportedModels``.
     ///
@@ -33,18 +35,31 @@ public final class Recognizer: Module {
     ///   - clfBias: whether the classifier has a bias; beside normalized weights it can worsen the result.
     ///   - normalize: whether embeddings and class weights are scaled to norm 1.
     /// - Throws: `UnknownModelError`; the weights' errors.
-    public init(
-        _ modelName: String, numClasses: Int? = nil, clfBias: Bool = false,
+    public convenience init(
+        _ modelName: String, numClasses: Int? = nil, weights: PretrainedWeights? = nil, clfBias: Bool = false,
         normalize: Bool = true
     ) throws {
-        let model = try ModelRegistry.makeModel(modelName)
+        try self.init(
+            model: ModelRegistry.makeModel(modelName), named: modelName, numClasses: numClasses, clfBias: clfBias,
+            normalize: normalize)
+        if let weights { try load(weights) }
+    }
+
+    /// A recognizer over any model that ends with a fully-connected layer; the model becomes its backbone.
+    ///
+    /// - Parameter name: what messages call the model; `nil`: its type.
+    /// - Throws: ``ClassifierError`` for a model with another end.
+    public init(
+        model: Module, named name: String? = nil, numClasses: Int? = nil, clfBias: Bool = false, normalize: Bool = true
+    ) throws {
+        classifierPath = try model.pathToUltimateClassifier()
         embeddingSize = try model.ultimateClassifier().inFeatures
         if let numClasses {
             precondition(numClasses > 0, "Recognizer: \(numClasses) classes")
             try model.updateClassifier(numClasses: numClasses, bias: clfBias)
         }
         let (backbone, classifier) = try model.splitBackboneClassifier()
-        self.modelName = modelName
+        self.modelName = name ?? model.typeName
         self.normalizes = normalize
         self.backbone = backbone
         self.classifier = numClasses == nil ? nil : classifier
