@@ -56,7 +56,6 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Recognite"], path: "Tests/Support"),
         .testTarget(
             name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
-        .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(
