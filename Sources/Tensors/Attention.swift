@@ -145,7 +145,7 @@ struct Attention: Sendable {
             guard let target = place(slot) else { return MatrixOperand(source, stride: stride) }
             if !isCurrent {
                 let count = Int64(rows.count), norms = norms(slot)
-                ck_gather_strided_f32(source, 2, [count, Int64(depth)], [Int64(stride), 1], target)
+                for row in 0..<rows.count { (target + row * depth).update(from: source + row * stride, count: depth) }
                 ck_norm_rows_f32(target, count, Int64(depth), norms)
                 ck_clamp_f32(smallestNorm, .infinity, norms, norms, count)
                 var shape = ck_binary_shape(

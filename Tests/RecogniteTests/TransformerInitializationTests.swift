@@ -18,7 +18,7 @@ import TestSupport
     private static let width = 768.0  // of vit_b_32
     private static let swin: [Rule] = [
         (#"relative_position_bias_table$"#, .normal(std: 0.02)),
-        (#"logit_scale$"#, .constant(2.302585)),
+        (#"logit_scale$"#, .constant(2.3025851)),
         // torchvision leaves the patches' convolution as torch.nn.Conv2d starts.
         (#"^features\.0\.0\."#, .uniform(bound: 1 / 48.0.squareRoot())),
         (#"(^features\.0\.2|norm\d?)\.weight$"#, .constant(1)),

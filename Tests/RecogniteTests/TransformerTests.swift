@@ -16,7 +16,7 @@ import TestSupport
         name: String, imageSize: Int, norm: Double, stride: Int, values: [Double]
     ) throws {
         let url = try #require(Bundle.module.url(forResource: name, withExtension: "json", subdirectory: "Golden"))
-        let golden = try GoldenFile(contentsOf: url)
+        let golden = try JSONDecoder().decode(GoldenFile.self, from: Data(contentsOf: url))
         let usual = try ModelRegistry.makeModel(name)
         try ReferenceFill.fill(usual, rows: golden.state, prefix: "", salt: golden.salt)
         let model = try ModelRegistry.makeModel(name, imageSize: imageSize)
