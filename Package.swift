@@ -58,6 +58,7 @@ let package = Package(
             name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+        .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),
         .testTarget(
             name: "ModelZooTests", dependencies: ["ModelZoo", "Layers", "Tensors"],
             resources: [.copy("Fixtures")]),

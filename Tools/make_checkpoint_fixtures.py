@@ -43,7 +43,7 @@ def expect(name, format, tensors, nesting=None, prefix="", others=None, metadata
         "prefix": prefix,
         "others": others or {},
         "metadata": metadata or {},
-        **({"same_tensors_as": same[0]} if same else {"tensors": described_tensors}),
+        **({"sameTensors": same[0]} if same else {"tensors": described_tensors}),
     }
 
 
@@ -90,7 +90,7 @@ def views():
         "last": base[59],
         "expanded": torch.tensor([[1.0], [2.0]]).expand(2, 5),
         "diagonal": base[:36].reshape(6, 6).diagonal(),
-        "channels_last": torch.arange(24, dtype=torch.float32).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last),
+        "channels_last": base[:24].reshape(1, 2, 3, 4).contiguous(memory_format=torch.channels_last),
         "half_transposed": torch.arange(6, dtype=torch.float16).reshape(2, 3).t(),
         "counters_transposed": counters.t(),
     }
@@ -270,7 +270,8 @@ def main():
         crafted(f"{name}.pth", {"x": content})
         expect_error(f"{name}.pth", "damaged")
 
-    (FOLDER / "expected.json").write_text(json.dumps(EXPECTED, indent=None, separators=(",", ":"), sort_keys=True) + "\n")
+    text = json.dumps(EXPECTED, separators=(",", ":"), sort_keys=True)
+    (FOLDER / "expected.json").write_text(text + "\n")
     print(sum(file.stat().st_size for file in FOLDER.iterdir()), "bytes in", len(list(FOLDER.iterdir())), "files")
 
 

@@ -69,7 +69,7 @@ public final class Parameter: @unchecked Sendable {
         get {
             if Trace.current != nil { return .symbolic(shape) }
             let tensor = data
-            return requiresGradient && GradientMode.isRecording ? tensor.leaf { self.accumulate($0) } : tensor
+            return requiresGradient && GradientMode.isRecording ? tensor.watched { self.accumulate($0) } : tensor
         }
         set { data = newValue }
     }

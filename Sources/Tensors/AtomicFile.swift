@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// A file that appears under its name only when it is complete.
@@ -93,9 +93,9 @@ package final class AtomicFile {
         var written = 0
         while written < bytes.count {
             #if canImport(Glibc)
-            let count = Glibc.write(descriptor, bytes.baseAddress! + written, bytes.count - written)
+                let count = Glibc.write(descriptor, bytes.baseAddress! + written, bytes.count - written)
             #else
-            let count = Darwin.write(descriptor, bytes.baseAddress! + written, bytes.count - written)
+                let count = Darwin.write(descriptor, bytes.baseAddress! + written, bytes.count - written)
             #endif
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw .lastSystemError("write", path) }

@@ -64,7 +64,7 @@ public enum GradientMode {
 extension Tensor {
     /// A tensor of the same elements at which gradients arrive: `receive` is called once in each backward pass that
     /// reaches it.
-    package func leaf(_ receive: @escaping (Tensor) -> Void) -> Tensor {
+    public func watched(_ receive: @escaping (Tensor) -> Void) -> Tensor {
         Tensor(shape: shape, storage: storage, node: GradientNode(accumulate: receive))
     }
 

@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// A whole file in memory, read-only, loaded page by page as it is touched.
@@ -32,6 +32,15 @@ package final class MappedFile: Sendable {
         }
         madvise(start, size, MADV_WILLNEED)
         bytes = UnsafeRawBufferPointer(start: start, count: size)
+    }
+
+    /// Gives the memory of a part back that is not needed soon; touching it again loads it again.
+    package func release(_ range: Range<Int>) {
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let start = (range.lowerBound + page - 1) / page * page
+        let end = range.upperBound / page * page
+        guard start < end, let base = bytes.baseAddress else { return }
+        madvise(UnsafeMutableRawPointer(mutating: base + start), end - start, MADV_DONTNEED)
     }
 
     deinit {

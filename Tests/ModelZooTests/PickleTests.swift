@@ -21,11 +21,11 @@ import Testing
     }
 
     @Test func deepNesting() throws {
-        let tuples = Array(")".utf8) + [UInt8](repeating: 0x85, count: 1_000_000) + Array(".".utf8)
+        let tuples = Array(")".utf8) + [UInt8](repeating: 0x85, count: 200_000) + Array(".".utf8)
         #expect(try message(tuples).contains("(the object) (tuple of 1)"))
-        let lists = [UInt8](repeating: 0x5d, count: 300_000) + [UInt8](repeating: 0x61, count: 299_999)
+        let lists = [UInt8](repeating: 0x5d, count: 200_000) + [UInt8](repeating: 0x61, count: 199_999)
         #expect(try message(lists + Array(".".utf8)).contains("(the object) (list of 1)"))
-        let marks = [UInt8](repeating: 0x28, count: 1_000_000)
+        let marks = [UInt8](repeating: 0x28, count: 200_000)
         #expect(try message(marks).contains("ends early"))
     }
 

@@ -10,7 +10,7 @@ import Testing
     ]
 
     @Test(arguments: cases) func matchesItsDefinition(name: String, sources: [Int], rows: Int, shape: [Int]) {
-        let x = randomTensor(shape, seed: 1), gather = RowGather(sources, of: rows)
+        let x = Tensor.random(shape, seed: 1), gather = RowGather(sources, of: rows)
         let (got, values, width) = (x.gatheringRows(gather).scalars, x.scalars, shape[2])
         var expected: [Float] = []
         for sample in 0..<shape[0] {
@@ -22,12 +22,12 @@ import Testing
             }
         }
         #expect(got == expected, "\(name)")
-        expectGradients(of: [x], named: name) { $0[0].gatheringRows(gather) }
+        GradientCheck.check(name, [x]) { $0[0].gatheringRows(gather) }
     }
 
     @Test func theInverseRestoresEveryRow() {
         let gather = RowGather([3, RowGather.blank, 1, 0, 2, RowGather.blank], of: 4)
-        let x = randomTensor([2, 4, 3], seed: 2)
+        let x = Tensor.random([2, 4, 3], seed: 2)
         #expect(x.gatheringRows(gather).gatheringRows(gather.inverted).scalars == x.scalars)
     }
 }
@@ -38,10 +38,10 @@ import Testing
         #expect(x.clamped(low: -1, high: 2).scalars == [-1, -1, 0.5, 2, 2])
         #expect(x.clamped(high: 2).scalars == [-3, -1, 0.5, 2, 2])
         let inside = Tensor([-3, -0.5, 0.5, 1.5, 4], shape: [5])
-        expectGradients(of: [inside], named: "clamp") { $0[0].clamped(low: -1, high: 2) }
+        GradientCheck.check("clamp", [inside]) { $0[0].clamped(low: -1, high: 2) }
         // At the bounds too, as in PyTorch.
         var gradient: Tensor?
-        let y = Tensor([-1, 2], shape: [2]).leaf { gradient = $0 }.clamped(low: -1, high: 2)
+        let y = Tensor([-1, 2], shape: [2]).watched { gradient = $0 }.clamped(low: -1, high: 2)
         y.backward(gradient: .ones([2]))
         #expect(gradient?.scalars == [1, 1])
     }

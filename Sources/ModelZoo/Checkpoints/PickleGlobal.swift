@@ -81,7 +81,9 @@ struct PickleGlobal: Sendable {
     private static func refusal(module: String, name: String) -> CheckpointError.Problem {
         let full = "\(module).\(name)"
         let root = module.prefix { $0 != "." }
-        if root == "__torch__" { return .unsupported("a TorchScript archive; in Python: torch.save(model.state_dict())") }
+        if root == "__torch__" {
+            return .unsupported("a TorchScript archive; in Python: torch.save(model.state_dict())")
+        }
         if module == "torch._utils" || module.hasPrefix("torch.storage") || module == "torch" {
             return .unsupported("a tensor made with \(printable(full))")
         }

@@ -135,7 +135,9 @@ struct PickleMachine {
             case "01": return .bool(true)
             case let line:
                 let digits = line.last == "L" ? line.dropLast() : line[...]
-                guard !digits.isEmpty, digits.allSatisfy({ $0.isNumber || $0 == "-" }) else { throw malformed("a number") }
+                guard !digits.isEmpty, digits.allSatisfy({ $0.isNumber || $0 == "-" }) else {
+                    throw malformed("a number")
+                }
                 return Int(digits).map(PickleValue.integer) ?? .opaque("int")
             }
         }

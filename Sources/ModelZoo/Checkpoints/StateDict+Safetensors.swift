@@ -8,9 +8,13 @@ extension StateDict {
     /// size, so that each tensor begins at a multiple of its own; the format has no gaps to align them with.
     ///
     /// - Parameter metadata: texts under `__metadata__`, beside `"format": "pt"`.
-    /// - Throws: ``FileError``, or what reading an entry throws.
+    /// - Throws: ``FileError``, ``CheckpointError`` for a tensor named `__metadata__`, or what reading an entry throws.
     public func write(safetensorsTo path: String, metadata: [String: String] = [:]) throws {
-        precondition(self["__metadata__"] == nil, "StateDict.write: \"__metadata__\" cannot be a tensor's key")
+        guard self["__metadata__"] == nil else {
+            throw CheckpointError(
+                path: path, key: "__metadata__",
+                problem: .unsupported("a tensor of this name, which safetensors keeps for itself"))
+        }
         let file = try AtomicFile(path: path)
         let placed = [8, 4, 2, 1].flatMap { size in self.filter { $0.entry.dtype.size == size } }
         var offsets: [String: Int] = [:]

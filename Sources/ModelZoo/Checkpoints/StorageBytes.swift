@@ -40,13 +40,14 @@ final class StorageBytes: Sendable {
     func withBytes<R>(
         _ body: (UnsafeRawBufferPointer) throws(CheckpointError.Problem) -> R
     ) throws(CheckpointError.Problem) -> R {
-        defer { withExtendedLifetime(file) {} }
         switch source {
         case .plain(let range):
+            defer { releaseIfLarge(range) }
             return try body(UnsafeRawBufferPointer(rebasing: file.bytes[range]))
         case .member(let member):
             switch state.withLock({ state in prepare(member, &state) }) {
             case .unchecked, .checked:
+                defer { releaseIfLarge(member.range) }
                 return try body(UnsafeRawBufferPointer(rebasing: file.bytes[member.range]))
             case .inflated(let content):
                 let result = content.withUnsafeBytes { bytes in
@@ -57,6 +58,11 @@ final class StorageBytes: Sendable {
                 throw problem
             }
         }
+    }
+
+    /// The elements have been copied; keeping their pages as well would hold a large checkpoint in memory twice.
+    private func releaseIfLarge(_ range: Range<Int>) {
+        if range.count >= 1 << 20 { file.release(range) }
     }
 
     private func prepare(_ member: ZipDirectory.Member, _ state: inout State) -> State {

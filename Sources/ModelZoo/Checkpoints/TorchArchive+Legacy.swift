@@ -73,6 +73,7 @@ extension TorchArchive {
     static func isLegacy(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let number: [UInt8] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]
         // From protocol 4 on, nine bytes of a frame may stand before it.
-        return [2, 11].contains { bytes.dropFirst($0).starts(with: number) } && bytes.first == PickleOpcode.proto.rawValue
+        return [2, 11].contains { bytes.dropFirst($0).starts(with: number) }
+            && bytes.first == PickleOpcode.proto.rawValue
     }
 }

@@ -1,0 +1,50 @@
+# What the project is built, tested and shown with. `make demo` and `make test` set up a fresh Debian machine.
+
+SWIFT ?= swift
+PYTHON ?= python3
+PACKAGES := libopenblas-dev liblapacke-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libzip-dev pkg-config
+BIN := .build/release
+WEIGHTS := .build/demo/mobilenet_v2-b0353104.pth
+
+.PHONY: all setup needs build test demo bench format lint clean
+
+all: build
+
+## Install the Debian packages that the build links against.
+setup:
+	@if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES)
+
+# Setup, where something is missing.
+needs:
+	@if command -v dpkg-query >/dev/null && \
+	  ! dpkg-query -W -f='$${Status}\n' $(PACKAGES) 2>/dev/null | awk '/install ok installed/ {n++} END {exit n != $(words $(PACKAGES))}'; \
+	then $(MAKE) --no-print-directory setup; fi
+
+## Build the library, the recognite command and the benchmark.
+build: needs
+	$(SWIFT) build -c release
+
+## Run all tests, in release: the kernels are some thirty times slower without optimization.
+test: needs
+	$(SWIFT) test -c release
+
+## Embed the bundled photographs with real weights and print how alike they are.
+demo: build
+	@PYTHON="$(PYTHON)" Tools/demo.sh $(BIN)/recognite $(WEIGHTS)
+
+## Time some networks.
+bench: build
+	$(BIN)/recognite-benchmark --models resnet18,resnet50,mobilenet_v2 --batches 1,8
+
+## Format the Swift sources in place.
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
+
+## Check the format of the Swift sources.
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
+
+clean:
+	rm -rf .build
