@@ -5,9 +5,9 @@ import Layers
 import Tensors
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// Swin Transformer and Swin Transformer V2: `[N, H, W, 3]` to `[N, classes]`.

@@ -94,16 +94,6 @@ import Testing
         #expect(gradient.scalars.allSatisfy { $0.isFinite })
     }
 
-    @Test func threadsDoNotChangeTheOutput() {
-        let c = Self.long[0]
-        defer { Engine.setThreads(0) }
-        let outputs = [1, 2, 3].map { threads in
-            Engine.setThreads(threads)
-            return applyVariadic(c.operation, c.inputs).scalars
-        }
-        #expect(outputs[0] == outputs[1] && outputs[1] == outputs[2])
-    }
-
     /// The gradients of `Σ weights · f(inputs)` with some weights.
     private func gradients(of inputs: [Tensor], _ f: ([Tensor]) -> Tensor) -> [Tensor?] {
         var gradients = [Tensor?](repeating: nil, count: inputs.count)
