@@ -8,13 +8,38 @@ public enum ModelRegistry {
         public let name: String
         /// The side of the square images that the architecture was made for, in pixels.
         public let inputSize: Int
-        let build: @Sendable (_ numClasses: Int) -> Module
+        /// Whether the model takes images of the one size alone that it is built for.
+        public let hasFixedInputSize: Bool
+        let build: @Sendable (_ numClasses: Int, _ imageSize: Int) -> Module
+
+        /// An architecture that takes images of any size.
+        init(name: String, inputSize: Int, build: @escaping @Sendable (_ numClasses: Int) -> Module) {
+            self.name = name
+            self.inputSize = inputSize
+            hasFixedInputSize = false
+            self.build = { numClasses, _ in build(numClasses) }
+        }
+
+        /// An architecture that is built for one size of images.
+        init(
+            name: String, inputSize: Int,
+            buildForSize: @escaping @Sendable (_ numClasses: Int, _ imageSize: Int) -> Module
+        ) {
+            self.name = name
+            self.inputSize = inputSize
+            hasFixedInputSize = true
+            build = buildForSize
+        }
     }
 
     /// All architectures in alphabetical order.
     public static let entries: [Entry] = [
         ResNet.registry,
         MobileNetV2.registry,
+        ConvNeXt.registry,
+        VisionTransformer.registry,
+        SwinTransformer.registry,
+        MaxVit.registry,
     ].flatMap { $0 }.sorted { $0.name < $1.name }
 
     private static let byName = Dictionary(uniqueKeysWithValues: entries.map { ($0.name, $0) })
@@ -29,9 +54,14 @@ public enum ModelRegistry {
 
     /// A model with torchvision's initialization.
     ///
+    /// - Parameter imageSize: the side of the square images that the model will get, in pixels, for an architecture
+    ///   that is built for one size; `nil` stands for its ``Entry/inputSize``. Others take any size.
     /// - Throws: ``UnknownModelError``.
-    public static func makeModel(_ name: String, numClasses: Int = 1000) throws(UnknownModelError) -> Module {
-        try entry(name).build(numClasses)
+    public static func makeModel(
+        _ name: String, numClasses: Int = 1000, imageSize: Int? = nil
+    ) throws(UnknownModelError) -> Module {
+        let entry = try entry(name)
+        return entry.build(numClasses, imageSize ?? entry.inputSize)
     }
 }
 

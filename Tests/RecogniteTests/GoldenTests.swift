@@ -39,7 +39,8 @@ import TestSupport
         check.checkEvaluation()
         check.checkTraining()
         check.checkCalibrated()
-        #expect(check.findings.count >= 10)
+        // The largest models have no gradients in their files.
+        #expect(check.findings.count >= (golden.train.gradients == nil ? 6 : 10))
         for finding in check.findings {
             #expect(finding.isClose, "\(golden.model), \(finding.what): \(finding.comparison.message)")
         }
