@@ -164,8 +164,9 @@ struct Attention: Sendable {
         let toFactors = factors.map { _ in Tensor.zeros([batch, heads]) }
         let (pairs, grain) = (batch * heads, grain(rows: tokens))
         // Every thread adds up the bias's gradient over its sequences; the sums are added at the end.
-        let toBias = biasNeeded ? Tensor.zeros([chunkCount(pairs, grain: grain), heads * tokens * tokens]) : nil
-        parallelChunks(pairs, grain: grain) { begin, end, chunk in
+        let chunks = Chunks(pairs, grain: grain)
+        let toBias = biasNeeded ? Tensor.zeros([chunks.count, heads * tokens * tokens]) : nil
+        chunks.run { begin, end, chunk in
             let scratch = TensorStorage(count: 2 * blockRows * tokens + (tokens + blockRows) * depth)
             let workspace = Workspace(self)
             let biasSums = toBias.map { $0.mutablePointer + chunk * heads * tokens * tokens }

@@ -229,9 +229,9 @@ enum Convolution {
         let count = shape.taps * Int(shape.c)
         let rows = Int(shape.n * shape.oh)
         let grain = max(1, 4 * elementwiseGrain / (Int(shape.ow) * count))
-        let chunks = chunkCount(rows, grain: grain)
-        let partial = Tensor.zeros([chunks, count])
-        parallelChunks(rows, grain: grain) { begin, end, chunk in
+        let chunks = Chunks(rows, grain: grain)
+        let partial = Tensor.zeros([chunks.count, count])
+        chunks.run { begin, end, chunk in
             ck_depthwise_backward_weight_f32(
                 [shape], Int64(begin), Int64(end), x.pointer, gradient.pointer, partial.mutablePointer + chunk * count)
         }

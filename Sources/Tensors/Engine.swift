@@ -34,29 +34,41 @@ public enum Engine {
     static let singleThreadedBLAS: Void = openblas_set_num_threads(1)
 }
 
-/// Runs `body(begin, end, chunk)` on contiguous chunks of `0 ..< count`, at least `grain` indices each, over the
-/// engine's threads; returns when all are done. See `ck_pool_run`.
-func parallelChunks(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end: Int, _ chunk: Int) -> Void) {
+/// Runs `body(begin, end)` on contiguous chunks of `0 ..< count`, at least `grain` indices each, over the engine's
+/// threads; returns when all are done. See `ck_pool_run`.
+func parallelFor(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
     guard count > 0 else { return }
     withoutActuallyEscaping(body) { body in
         withUnsafePointer(to: body) { pointer in
             ck_pool_run(
                 Int64(count), Int64(max(1, grain)),
-                { context, begin, end, chunk in
-                    let body = context!.assumingMemoryBound(to: ((Int, Int, Int) -> Void).self).pointee
-                    body(Int(begin), Int(end), Int(chunk))
+                { context, begin, end, _ in
+                    context!.assumingMemoryBound(to: ((Int, Int) -> Void).self).pointee(Int(begin), Int(end))
                 }, UnsafeMutableRawPointer(mutating: pointer))
         }
     }
 }
 
-/// Runs `body(begin, end)` on chunks of `0 ..< count` over the engine's threads.
-func parallelFor(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
-    parallelChunks(count, grain: grain) { begin, end, _ in body(begin, end) }
-}
+/// A division of `0 ..< count` into numbered chunks, for work that keeps something for each chunk: their number stays
+/// what it was even if the engine's threads change before they run.
+struct Chunks {
+    /// How many there are; at least one.
+    let count: Int
+    private let indices: Int
 
-/// The number of chunks that ``parallelChunks(_:grain:_:)`` uses.
-func chunkCount(_ count: Int, grain: Int) -> Int { Int(ck_pool_chunks(Int64(count), Int64(max(1, grain)))) }
+    /// Chunks of `indices` indices, at least `grain` each: as many as ``parallelFor(_:grain:_:)`` would make now.
+    init(_ indices: Int, grain: Int) {
+        self.indices = indices
+        count = max(1, Int(ck_pool_chunks(Int64(indices), Int64(max(1, grain)))))
+    }
+
+    /// Runs `body(begin, end, chunk)` on each chunk over the engine's threads.
+    func run(_ body: (_ begin: Int, _ end: Int, _ chunk: Int) -> Void) {
+        parallelFor(count, grain: 1) { first, last in
+            for chunk in first..<last { body(indices * chunk / count, indices * (chunk + 1) / count, chunk) }
+        }
+    }
+}
 
 /// Chunks of elementwise work below this many elements cost more to hand out than to do.
 let elementwiseGrain = 16384

@@ -71,18 +71,18 @@ func columnSums(
     _ body: (_ begin: Int, _ rows: Int, _ sums: UnsafeMutablePointer<Double>) -> Void
 ) -> [Double] {
     let width = columns * lanes
-    let chunks = max(1, chunkCount(rows, grain: rowGrain(columns)))
-    var partial = [Double](repeating: 0, count: width * chunks)
+    let chunks = Chunks(rows, grain: rowGrain(columns))
+    var partial = [Double](repeating: 0, count: width * chunks.count)
     partial.withUnsafeMutableBufferPointer { buffer in
         let base = buffer.baseAddress!
-        parallelChunks(rows, grain: rowGrain(columns)) { begin, end, chunk in
+        chunks.run { begin, end, chunk in
             body(begin, end - begin, base + chunk * width)
         }
-        for chunk in 1..<max(2, chunks) where chunk < chunks {
+        for chunk in 1..<chunks.count {
             for index in 0..<width { base[index] += base[chunk * width + index] }
         }
     }
-    partial.removeLast(width * (chunks - 1))
+    partial.removeLast(width * (chunks.count - 1))
     return partial
 }
 

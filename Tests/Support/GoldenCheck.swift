@@ -100,7 +100,9 @@ public struct GoldenCheck {
         let rows = embedding.scalars
         let half = rows.count / 2
         let got = zip(rows[..<half], rows[half...]).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
-        add("\(name) cosine", .worst(of: [("cosine", got, cosine)], scale: 1))
+        add(
+            "\(name) cosine", .worst(of: [("cosine", got, cosine)], scale: 1),
+            conditioning: conditioning["\(name) embedding"])
     }
 
     private mutating func add(_ what: String, _ comparison: Comparison, conditioning: Double? = nil) {
