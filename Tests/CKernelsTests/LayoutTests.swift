@@ -11,10 +11,11 @@ extension KernelTests {
             let (batch, rows, cols) = (size[0], size[1], size[2])
             var random = Random(1)
             let x = random.floats(batch * rows * cols)
-            let expected = Floats((0..<x.count).map { i in
-                let (n, c, r) = (i / (rows * cols), i / rows % cols, i % rows)
-                return x.pointer[n * rows * cols + r * cols + c]
-            })
+            let expected = Floats(
+                (0..<x.count).map { i in
+                    let (n, c, r) = (i / (rows * cols), i / rows % cols, i % rows)
+                    return x.pointer[n * rows * cols + r * cols + c]
+                })
             atEveryLevel { level in
                 let y = Floats(x.count, filledWith: .nan)
                 ck_transpose_f32(x.pointer, batch.int64, rows.int64, cols.int64, y.pointer)

@@ -39,7 +39,8 @@ extension KernelTests {
             #expect(Int64(chunks.count) <= ck_pool_threads(), "\(label)")
             var next: Int64 = 0
             for (i, chunk) in chunks.enumerated() {
-                #expect(chunk.number == Int64(i) && chunk.begin == next && chunk.end > chunk.begin, "\(label): \(chunks)")
+                #expect(
+                    chunk.number == Int64(i) && chunk.begin == next && chunk.end > chunk.begin, "\(label): \(chunks)")
                 #expect(chunks.count == 1 || chunk.end - chunk.begin >= grain, "\(label): \(chunks)")
                 next = chunk.end
             }

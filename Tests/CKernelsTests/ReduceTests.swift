@@ -98,7 +98,8 @@ extension KernelTests {
                 expectClose(y, expected, tolerance: 2e-6, "softmax \(label)")
                 expectClose(log, expectedLog, tolerance: 2e-6, "log softmax \(label)")
                 expectClose(dx.values.map(Double.init), gradient, tolerance: 2e-6, "softmax gradient \(label)")
-                expectClose(logDx.values.map(Double.init), logGradient, tolerance: 4e-6, "log softmax gradient \(label)")
+                expectClose(
+                    logDx.values.map(Double.init), logGradient, tolerance: 4e-6, "log softmax gradient \(label)")
             }
         }
 

@@ -8,10 +8,10 @@ import TestSupport
     /// In debug builds the kernels are some thirty times slower: two small models stand for all.
     static let names: [String] = {
         #if DEBUG
-        print("debug build: golden tests of mobilenet_v2 and resnet18 only; run them all with -c release")
-        return ["mobilenet_v2", "resnet18"]
+            print("debug build: golden tests of mobilenet_v2 and resnet18 only; run them all with -c release")
+            return ["mobilenet_v2", "resnet18"]
         #else
-        return supportedModels
+            return supportedModels
         #endif
     }()
 

@@ -42,7 +42,9 @@ struct OfficialWeightsTests {
         #expect(rows.count == 19)
         for row in rows {
             let image = try RGBImage(contentsOf: shared.appending(path: "images/\(row.file)").path)
-            let (embedding, logits) = GradientMode.disabled { (recognizer(preset([image])), classifier(preset([image]))) }
+            let (embedding, logits) = GradientMode.disabled {
+                (recognizer(preset([image])), classifier(preset([image])))
+            }
             #expect(row.embedding.compare(embedding).isClose(), "\(row.file)")
             // Cosine over the compared elements of two unit vectors, by their distance.
             #expect(row.embedding.compare(embedding).relativeError < 1e-3, "\(row.file)")
