@@ -6,7 +6,7 @@ PACKAGES := libopenblas-dev liblapacke-dev libjpeg62-turbo-dev libpng-dev libweb
 BIN := .build/release
 WEIGHTS := .build/demo/mobilenet_v2-b0353104.pth
 
-.PHONY: all setup needs build test demo bench format lint clean
+.PHONY: all setup needs build test demo bench zoo-table format lint clean
 
 all: build
 
@@ -39,6 +39,10 @@ demo: build
 ## Time some networks.
 bench: build
 	$(BIN)/recognite-benchmark --models resnet18,resnet50,mobilenet_v2 --batches 1,8
+
+## Measure how close each model is to PyTorch and write the table in docs/zoo.md.
+zoo-table: needs
+	RECOGNITE_ZOO_TABLE=$(CURDIR)/docs/zoo.md $(SWIFT) test -c release --filter GoldenTests/numbersMatchTorchvision
 
 ## Format the Swift sources in place.
 format:

@@ -45,17 +45,8 @@ public final class ConvNeXt: Module {
         avgpool = AdaptiveAvgPool2d(1)
         classifier = Sequential(Self.makeNorm(channels), Flatten(), Linear(channels, numClasses))
         super.init()
-        for module in modules {
-            switch module {
-            case let convolution as Conv2d:
-                convolution.weight.initialize(.truncatedNormal(std: 0.02))
-                convolution.bias?.initialize(.zeros)
-            case let linear as Linear:
-                linear.weight.initialize(.truncatedNormal(std: 0.02))
-                linear.bias?.initialize(.zeros)
-            default: break
-            }
-        }
+        let recipe = LayerRecipe(weight: .truncatedNormal(std: 0.02), bias: .zeros)
+        initialize(convolutions: recipe, linears: recipe)
     }
 
     /// torchvision's `LayerNorm2d`: layer norm over the channels.

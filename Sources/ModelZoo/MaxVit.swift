@@ -62,17 +62,8 @@ public final class MaxVit: Module {
             AdaptiveAvgPool2d(1), Flatten(), LayerNorm(channels), Linear(channels, channels), Tanh(),
             Linear(channels, numClasses, bias: false))
         super.init()
-        for module in modules {
-            switch module {
-            case let convolution as Conv2d:
-                convolution.weight.initialize(.normal(std: 0.02))
-                convolution.bias?.initialize(.zeros)
-            case let linear as Linear:
-                linear.weight.initialize(.normal(std: 0.02))
-                linear.bias?.initialize(.zeros)
-            default: break
-            }
-        }
+        let recipe = LayerRecipe(weight: .normal(std: 0.02), bias: .zeros)
+        initialize(convolutions: recipe, linears: recipe)
     }
 
     /// Batch norm with the eps and momentum of the original implementation.
@@ -156,7 +147,7 @@ private final class MBConv: Module {
                 Conv2dNormActivation(
                     hidden, hidden, stride: stride, groups: hidden, activation: .gelu, norm: MaxVit.makeNorm)
             ),
-            ("squeeze_excitation", SqueezeExcitation(hidden, outChannels / 4, activation: .silu)),
+            ("squeeze_excitation", SqueezeExcitation(hidden, squeezed: outChannels / 4, activation: .silu)),
             ("conv_c", Conv2d(hidden, outChannels, kernelSize: 1)),
         ])
         super.init()

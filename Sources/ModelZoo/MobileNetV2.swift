@@ -44,15 +44,9 @@ public final class MobileNetV2: Module {
         features = Sequential(layers)
         classifier = Sequential(Dropout(p: 0.2), Linear(lastChannels, numClasses))
         super.init()
-        for module in modules {
-            switch module {
-            case let convolution as Conv2d: convolution.weight.initialize(.kaimingNormal(.out))
-            case let linear as Linear:
-                linear.weight.initialize(.normal(std: 0.01))
-                linear.bias?.initialize(.zeros)
-            default: break
-            }
-        }
+        initialize(
+            convolutions: LayerRecipe(weight: .kaimingNormal(.out)),
+            linears: LayerRecipe(weight: .normal(std: 0.01), bias: .zeros))
     }
 
     public override func forward(_ x: Tensor) -> Tensor {

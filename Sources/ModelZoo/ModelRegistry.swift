@@ -34,12 +34,22 @@ public enum ModelRegistry {
 
     /// All architectures in alphabetical order.
     public static let entries: [Entry] = [
-        ResNet.registry,
-        MobileNetV2.registry,
+        AlexNet.registry,
         ConvNeXt.registry,
-        VisionTransformer.registry,
-        SwinTransformer.registry,
+        DenseNet.registry,
+        EfficientNet.registry,
+        GoogLeNet.registry,
+        Inception3.registry,
         MaxVit.registry,
+        MNASNet.registry,
+        MobileNetV2.registry,
+        MobileNetV3.registry,
+        RegNet.registry,
+        ResNet.registry,
+        ShuffleNetV2.registry,
+        SwinTransformer.registry,
+        VGG.registry,
+        VisionTransformer.registry,
     ].flatMap { $0 }.sorted { $0.name < $1.name }
 
     private static let byName = Dictionary(uniqueKeysWithValues: entries.map { ($0.name, $0) })

@@ -44,6 +44,9 @@ import TestSupport
         for finding in check.findings {
             #expect(finding.isClose, "\(golden.model), \(finding.what): \(finding.comparison.message)")
         }
+        if model == nil, let table = ProcessInfo.processInfo.environment["RECOGNITE_ZOO_TABLE"] {
+            try NumbersTable.update(table, with: check, of: golden)
+        }
     }
 
     @Test(arguments: names) func numbersMatchTorchvision(name: String) throws {

@@ -10,13 +10,17 @@ final class SqueezeExcitation: Module {
     @Child var activation: Module
     @Child var scaleActivation: Module
 
+    /// - Parameters:
+    ///   - squeezed: the channels between the two layers.
+    ///   - activation: between the two layers.
+    ///   - scaleActivation: makes the scales.
     init(
-        _ inputChannels: Int, _ squeezeChannels: Int, activation: Activation = .relu,
+        _ channels: Int, squeezed: Int, activation: Activation = .relu,
         scaleActivation: Activation = .sigmoid
     ) {
         avgpool = AdaptiveAvgPool2d(1)
-        fc1 = Conv2d(inputChannels, squeezeChannels, kernelSize: 1)
-        fc2 = Conv2d(squeezeChannels, inputChannels, kernelSize: 1)
+        fc1 = Conv2d(channels, squeezed, kernelSize: 1)
+        fc2 = Conv2d(squeezed, channels, kernelSize: 1)
         self.activation = activation.makeModule()
         _scaleActivation = Child(wrappedValue: scaleActivation.makeModule(), key: "scale_activation")
         super.init()
