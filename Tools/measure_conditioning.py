@@ -31,18 +31,20 @@ def run(name, dtype, channels_last=False, onednn=True):
     model, _ = recognizer(name, "golden")
     quiet(model).train()
     shapes = sizes(name)
-    train = images(4, *shapes["train"], "golden/train").to(dtype)
+    train = images(2 if name in HUGE else 4, *shapes["train"], "golden/train").to(dtype)
     test = images(2, *shapes["calibrated"], "golden/calibrated").to(dtype)
     model = model.to(dtype)
     if channels_last:
         model, train, test = (t.to(memory_format=torch.channels_last) for t in (model, train, test))
-    with torch.backends.mkldnn.flags(enabled=onednn):
+    with torch.backends.mkldnn.flags(enabled=onednn), torch.set_grad_enabled(name not in HUGE):
         logits = model(train)
-        loss = torch.nn.functional.cross_entropy(logits, torch.arange(4))
-        loss.backward()
-        result = {"logits": logits.detach(), "loss": loss.detach()}
-        result |= {k: p.grad for k, p in model.named_parameters() if p.grad is not None}
-        model.zero_grad()
+        result = {"logits": logits.detach()}
+        if name not in HUGE:  # the golden files of these hold no gradients
+            loss = torch.nn.functional.cross_entropy(logits, torch.arange(4))
+            loss.backward()
+            result["loss"] = loss.detach()
+            result |= {k: p.grad for k, p in model.named_parameters() if p.grad is not None}
+            model.zero_grad()
         calibrate(model, train)
         with torch.no_grad():
             result["calibrated raw"], result["calibrated embedding"] = model.backbone(test), model(test)
@@ -51,10 +53,12 @@ def run(name, dtype, channels_last=False, onednn=True):
 
 table = json.loads(args.out.read_text()) if args.out.exists() else {}
 for name in args.models or sorted(p.stem for p in (args.reference / "golden").glob("*.json")):
-    if name in HUGE or (not args.models and name in table):
+    if not args.models and name in table:
         continue
     golden = json.loads((args.reference / "golden" / f"{name}.json").read_text())
-    wanted = ["logits", "loss", "calibrated raw", "calibrated embedding", *golden["train"]["gradients"]]
+    wanted = ["logits", "calibrated raw", "calibrated embedding"]
+    if name not in HUGE:
+        wanted += ["loss", *golden["train"]["gradients"]]
     exact = run(name, torch.float64)
     row = dict.fromkeys(wanted, 0.0)
     for options in ({}, {"channels_last": True}, {"onednn": False}):

@@ -36,7 +36,8 @@ extension Module {
 
     /// Loads a state dict: all of it or, on an error, nothing.
     ///
-    /// A tensor that the module holds under several keys needs one of them.
+    /// A tensor that the module holds under several keys needs one of them. Checkpoints from before PyTorch 0.4.1 lack
+    /// batch norm's `num_batches_tracked`, and do not need it, as in PyTorch.
     ///
     /// - Parameter strict: whether every key must be on both sides; shapes must agree in any case.
     /// - Returns: what was missing and unexpected; empty when strict.
@@ -49,7 +50,9 @@ extension Module {
         let known = Set(members.map(\.key))
         let unexpected = stateDict.keys.filter { !known.contains($0) }
         let found = Set(members.filter { stateDict[$0.key] != nil }.compactMap { $0.member.identity })
-        let missing = members.filter { !found.contains($0.member.identity!) }.map(\.key)
+        let missing = members.filter { key, member in
+            !found.contains(member.identity!) && !key.hasSuffix("num_batches_tracked")
+        }.map(\.key)
         let misshaped = members.compactMap { key, member in
             stateDict[key].flatMap {
                 $0.shape == member.stateShape ? nil : (key: key, expected: member.stateShape, found: $0.shape)

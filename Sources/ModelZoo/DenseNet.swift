@@ -8,11 +8,18 @@ public final class DenseNet: Module {
     /// What tells one network of the family from another.
     public struct Config: Sendable {
         /// Channels that each dense layer adds.
-        public var growthRate = 32
+        public var growthRate: Int
         /// Dense layers in each of the four blocks.
         public var depths: [Int]
         /// Channels of the first convolution.
-        public var stemChannels = 64
+        public var stemChannels: Int
+
+        public init(growthRate: Int = 32, depths: [Int], stemChannels: Int = 64) {
+            precondition(depths.count == 4, "DenseNet: \(depths.count) blocks, expected 4")
+            self.growthRate = growthRate
+            self.depths = depths
+            self.stemChannels = stemChannels
+        }
     }
 
     @Child public var features: Module
@@ -106,7 +113,9 @@ extension DenseNet {
         let legacy = #/(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))/#
         return stateDict.mapKeys { key in
             guard let match = key.wholeMatch(of: legacy) else { return key }
-            return "\(match.1)\(match.2)"
+            let renamed = "\(match.1)\(match.2)"
+            // A file that holds both must not trap: the old key is then one too many, and loading says so.
+            return stateDict[renamed] == nil ? renamed : key
         }
     }
 

@@ -3,9 +3,9 @@ import Layers
 import Tensors
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// RegNetX and, with squeeze-and-excitation, RegNetY: `[N, H, W, 3]` to `[N, classes]`.
@@ -97,7 +97,8 @@ private final class ResBottleneckBlock: Module {
 
     init(_ inChannels: Int, _ width: Int, stride: Int, groupWidth: Int, squeezeRatio: Double?) {
         let changesShape = inChannels != width || stride != 1
-        proj = changesShape
+        proj =
+            changesShape
             ? Conv2dNormActivation(inChannels, width, kernelSize: 1, stride: stride, activation: nil) : nil
         let branch = Sequential(named: [
             ("a", Conv2dNormActivation(inChannels, width, kernelSize: 1)),

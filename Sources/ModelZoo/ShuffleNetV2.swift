@@ -64,7 +64,8 @@ private final class InvertedResidual: Module {
             Conv2d(
                 channels, channels, kernelSize: 3, stride: IntPair(stride), padding: 1, groups: channels, bias: false)
         }
-        branch1 = splitsInput
+        branch1 =
+            splitsInput
             ? Sequential()
             : Sequential(
                 depthwise(inChannels),

@@ -1,22 +1,10 @@
-import Foundation
 import Recognite
 import Testing
-import TestSupport
 
 /// The distributions that the transformers' and ConvNeXt's parameters are drawn from, as torchvision's.
 @Suite struct TransformerInitializationTests {
-    enum Recipe {
-        case constant(Float)
-        case normal(std: Double)
-        /// Uniform within ± bound.
-        case uniform(bound: Double)
-    }
-
-    /// The recipe of the parameters whose key matches; the first match counts.
-    typealias Rule = (key: String, recipe: Recipe)
-
     private static let width = 768.0  // of vit_b_32
-    private static let swin: [Rule] = [
+    private static let swin: [InitializationRule] = [
         (#"relative_position_bias_table$"#, .normal(std: 0.02)),
         (#"logit_scale$"#, .constant(2.3025851)),
         // torchvision leaves the patches' convolution as torch.nn.Conv2d starts.
@@ -25,7 +13,7 @@ import TestSupport
         (#"\.bias$"#, .constant(0)),
         (#"(qkv|proj|mlp\.\d|cpb_mlp\.\d|reduction|head)\.weight$"#, .normal(std: 0.02)),
     ]
-    static let rules: [(model: String, rules: [Rule])] = [
+    static let rules: [(model: String, rules: [InitializationRule])] = [
         (
             "convnext_tiny",
             [
@@ -63,45 +51,8 @@ import TestSupport
         ),
     ]
 
-    @Test(arguments: rules) func parametersFollowTheRecipes(model name: String, rules: [Rule]) throws {
-        let model = try withRandomSeed(1) { try ModelRegistry.makeModel(name) }
-        let patterns = try rules.map { try Regex($0.key) }
-        var matches = rules.map { _ in [(key: String, parameter: Parameter)]() }
-        for (key, parameter) in model.namedParameters() {
-            let rule = try #require(patterns.firstIndex { key.contains($0) }, "\(name): no recipe for \(key)")
-            matches[rule].append((key, parameter))
-        }
-        // Drawing all numbers of all parameters would take long: the smallest and the largest of each kind.
-        for (rule, matches) in zip(rules, matches) {
-            let sorted = matches.sorted { $0.parameter.count < $1.parameter.count }
-            for (key, parameter) in [sorted.first, sorted.last].compactMap(\.self) {
-                expect(parameter.data.scalars.map(Double.init), follow: rule.recipe, "\(name), \(key)")
-            }
-        }
-    }
-
-    /// The statistics may be off by five times their own standard deviation.
-    private func expect(_ values: [Double], follow recipe: Recipe, _ what: String) {
-        let count = Double(values.count)
-        let mean = values.reduce(0, +) / count
-        let std = (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / count).squareRoot()
-        let most = values.map(abs).max()!
-        func expectMoments(std expected: Double) {
-            #expect(abs(mean) <= 5 * expected / count.squareRoot(), "\(what): mean \(mean)")
-            let allowed = 5 * expected / (2 * count).squareRoot()
-            #expect(abs(std - expected) <= allowed, "\(what): standard deviation \(std), expected \(expected)")
-        }
-        switch recipe {
-        case .constant(let value):
-            #expect(values.allSatisfy { Float($0) == value }, "\(what): not everywhere \(value)")
-        case .normal(let expected):
-            expectMoments(std: expected)
-            // Further out than a uniform distribution of this deviation reaches.
-            #expect(most > 1.8 * expected && most < 7 * expected, "\(what): at most \(most)")
-        case .uniform(let bound):
-            expectMoments(std: bound / 3.0.squareRoot())
-            #expect(most <= bound * 1.000001 && most > bound * (1 - 20 / count), "\(what): at most \(most)")
-        }
+    @Test(arguments: rules) func parametersFollowTheRecipes(model: String, rules: [InitializationRule]) throws {
+        try expectParameters(of: model, follow: rules)
     }
 
     static let depths: [(model: String, modules: Int, last: Double)] = [
