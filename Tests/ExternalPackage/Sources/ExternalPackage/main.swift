@@ -34,7 +34,7 @@ let before = recognizer(images).crossEntropy(labels)
 before.backward()
 for parameter in recognizer.parameters() {
     guard let gradient = parameter.gradient else { fatalError("failed: a parameter without gradient") }
-    parameter.data = parameter.data - gradient * 0.1
+    parameter.data = parameter.data - gradient * 0.001
 }
 recognizer.zeroGradients()
 let after = recognizer(images).crossEntropy(labels)
