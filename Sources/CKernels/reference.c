@@ -16,6 +16,7 @@ static double activation(ck_activation f, double x) {
     case CK_GELU: return 0.5 * x * erfc(-x * SQRT_HALF);
     case CK_SIGMOID: return 1 / (1 + exp(-x));
     case CK_TANH: return tanh(x);
+    case CK_IDENTITY: return x;
     }
     return NAN;
 }
@@ -39,6 +40,7 @@ static double activation_derivative(ck_activation f, double x) {
         double t = tanh(x);
         return 1 - t * t;
     }
+    case CK_IDENTITY: return 1;
     }
     return NAN;
 }

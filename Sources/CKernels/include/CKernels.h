@@ -21,5 +21,7 @@
 #include "ck_conv.h"
 #include "ck_pooling.h"
 #include "ck_layout.h"
+#include "ck_fused.h"
+#include "ck_packed.h"
 
 #endif

@@ -6,6 +6,7 @@
 
 typedef enum {
     CK_RELU, CK_RELU6, CK_HARDSWISH, CK_HARDSIGMOID, CK_SILU, CK_GELU /* exact, erf */, CK_SIGMOID, CK_TANH,
+    CK_IDENTITY,
 } ck_activation;
 
 typedef enum { CK_ADD, CK_SUB, CK_MUL, CK_DIV, CK_MAX, CK_MIN } ck_binary;

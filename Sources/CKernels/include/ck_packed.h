@@ -1,0 +1,60 @@
+// Convolution and Linear for inference: packed weights, no im2col (rows of the product are pointers into the input,
+// arXiv 1907.02129), and everything that surrounds the product done on the way in and out.
+//
+// A Linear over R rows is a 1 x 1 convolution of one image of 1 x R pixels.
+//
+//     ck_packed_conv conv = {.shape = ..., .strides = ..., ...};
+//     ck_packed_conv_prepare(&conv, threads);                       // chooses panels and blocks
+//     ck_packed_conv_pack(&conv, weight, packed);                   // once, ck_packed_conv_weights(&conv) floats
+//     ck_packed_conv_run(&conv, &operands, begin, end, scratch);    // any ranges that cover 0 ..< conv.units
+#ifndef CK_PACKED_H
+#define CK_PACKED_H
+
+#include "ck_conv.h"
+#include "ck_fused.h"
+#include "ck_level.h"
+
+// What happens to the rows of x before the product; only for 1 x 1 kernels of stride 1 without padding and groups.
+typedef enum {
+    CK_PROLOGUE_NONE,
+    CK_PROLOGUE_AFFINE,       // scale[c] x + shift[c]
+    CK_PROLOGUE_AFFINE_RELU,  // max(0, scale[c] x + shift[c])
+    CK_PROLOGUE_IMAGE_SCALE,  // scale[n, c] x, n the row's image: squeeze-and-excitation
+    CK_PROLOGUE_LAYER_NORM,   // layer norm over the row's channels with eps, then scale[c], shift[c] (null: left out)
+} ck_prologue;
+
+typedef struct {
+    ck_conv2d_shape shape;
+    ck_strides strides;
+    ck_epilogue epilogue;
+    ck_prologue prologue;
+    float eps;
+
+    // Set by ck_packed_conv_prepare.
+    ck_level level;        // whose layout the packed weights have
+    int64_t units;         // of work; units are independent of each other
+    int64_t panel, row_block, panels_per_unit;  // and what else the implementation keeps here
+    int64_t scratch;       // floats that each concurrent ck_packed_conv_run needs, 64-byte aligned
+} ck_packed_conv;
+
+// Operands beside ck_operands, all null for none.
+typedef struct {
+    const float *scale, *shift;  // of the prologue
+    // 1 x 1 kernels of stride 1 only. Row r = (n OH + oh) OW + ow of the product reads row x_rows[r] of x (-1: zeros, after
+    // the prologue) and goes to row y_rows[r] of y, where its residual is too (-1: nowhere).
+    const int32_t *x_rows, *y_rows;
+} ck_packed_extras;
+
+void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads);
+
+// The floats of the packed weights.
+int64_t ck_packed_conv_weights(const ck_packed_conv *conv);
+
+// From [O, KH, KW, C / groups] to the packed layout.
+void ck_packed_conv_pack(const ck_packed_conv *conv, const float *weight, float *packed);
+
+// Computes units [begin, end).
+void ck_packed_conv_run(const ck_packed_conv *conv, const ck_operands *operands, const ck_packed_extras *extras,
+                        int64_t begin, int64_t end, float *scratch);
+
+#endif
