@@ -82,7 +82,7 @@ static void CK_NAME(ck_activation_backward_f32)(ck_activation f, const float *x,
     case CK_GELU: MAP_BACKWARD(g * gelu_derivative(v)); break;
     case CK_SIGMOID: MAP_BACKWARD(g * sigmoid_derivative(v)); break;
     case CK_TANH: MAP_BACKWARD(g * tanh_derivative(v)); break;
-    case CK_IDENTITY: MAP_BACKWARD(g); break;
+    case CK_IDENTITY: v_copy(dx, dy, n); break;
     }
 }
 
