@@ -1,6 +1,6 @@
 // Elementwise kernels of one instruction-set level. All of them read a vector and write it back before they touch the
 // next one, which makes in-place use safe, and which the compiler's own vectorizer would have to prove.
-#include "vector_math.h"
+#include "activations.h"
 
 // y[i] = EXPRESSION of v = x[i]
 #define MAP(EXPRESSION)                          \
@@ -16,18 +16,9 @@
         v_store_n(dx + i, (EXPRESSION), lanes);                              \
     })
 
-#define clamp_to CK_NAME(clamp_to)
-CK_INLINE vf clamp_to(vf v, float low, float high) { return v_min(v_splat(high), v_max(v_splat(low), v)); }
-
 static void CK_NAME(ck_fill_f32)(float value, float *y, int64_t n) {
     vf v = v_splat(value);
     V_EACH(i, n, lanes, v_store_n(y + i, v, lanes););
-}
-
-#define gelu CK_NAME(gelu)
-CK_INLINE vf gelu(vf v) {
-    vf density;
-    return v * v_normal_cdf(v, &density);
 }
 
 #define gelu_derivative CK_NAME(gelu_derivative)
@@ -58,14 +49,14 @@ CK_INLINE vf tanh_derivative(vf v) {
 
 static void CK_NAME(ck_activation_forward_f32)(ck_activation f, const float *x, float *y, int64_t n) {
     switch (f) {
-    case CK_RELU: MAP(v_max(v_splat(0), v)); break;
-    case CK_RELU6: MAP(clamp_to(v, 0, 6)); break;
-    case CK_HARDSWISH: MAP(v * clamp_to(v + 3.0f, 0, 6) * (1.0f / 6)); break;
-    case CK_HARDSIGMOID: MAP(clamp_to(v + 3.0f, 0, 6) * (1.0f / 6)); break;
-    case CK_SILU: MAP(v * v_sigmoid(v)); break;
-    case CK_GELU: MAP(gelu(v)); break;
-    case CK_SIGMOID: MAP(v_sigmoid(v)); break;
-    case CK_TANH: MAP(v_tanh(v)); break;
+    case CK_RELU: MAP(v_activate(CK_RELU, v)); break;
+    case CK_RELU6: MAP(v_activate(CK_RELU6, v)); break;
+    case CK_HARDSWISH: MAP(v_activate(CK_HARDSWISH, v)); break;
+    case CK_HARDSIGMOID: MAP(v_activate(CK_HARDSIGMOID, v)); break;
+    case CK_SILU: MAP(v_activate(CK_SILU, v)); break;
+    case CK_GELU: MAP(v_activate(CK_GELU, v)); break;
+    case CK_SIGMOID: MAP(v_activate(CK_SIGMOID, v)); break;
+    case CK_TANH: MAP(v_activate(CK_TANH, v)); break;
     case CK_IDENTITY: MAP(v); break;
     }
 }
@@ -170,5 +161,5 @@ static void CK_NAME(ck_axpy_f32)(float a, const float *x, float *y, int64_t n) {
 }
 
 static void CK_NAME(ck_clamp_f32)(float low, float high, const float *x, float *y, int64_t n) {
-    MAP(clamp_to(v, low, high));
+    MAP(v_clamp(v, low, high));
 }

@@ -1,5 +1,11 @@
 // Pooling kernels of one instruction-set level, vectorized over the channels.
 
+// Floats from one pixel to the next.
+#define x_pixel CK_NAME(pool_x_pixel)
+CK_INLINE int64_t x_pixel(const ck_pool2d_shape *s) { return s->x_stride ? s->x_stride : s->c; }
+#define y_pixel CK_NAME(pool_y_pixel)
+CK_INLINE int64_t y_pixel(const ck_pool2d_shape *s) { return s->y_stride ? s->y_stride : s->c; }
+
 // One axis of a window, cut to the input: [begin, end), and what it counts for in an average's divisor.
 #define span CK_NAME(span)
 typedef struct {
@@ -37,6 +43,7 @@ typedef struct {
     int64_t h, w, step_h, step_w;  // how many, and how many pixels apart
     const float *first;
     int64_t index;
+    int64_t pixel;  // floats from one pixel to the next
 } window_taps;
 
 // The maxima of `vectors` vectors of channels from c on; NaN wins. vectors, and whether argmax is wanted, are constants
@@ -52,9 +59,9 @@ CK_INLINE void max_channels(const window_taps *t, int vectors, bool wanted, int6
         nan[k] = (vi)0;
     }
     for (int64_t i = 0; i < t->h; i++) {
-        const float *x = t->first + i * t->step_h * channels + c;
+        const float *x = t->first + i * t->step_h * t->pixel + c;
         int64_t at = t->index + i * t->step_h;
-        for (int64_t j = 0; j < t->w; j++, x += t->step_w * channels, at += t->step_w) {
+        for (int64_t j = 0; j < t->w; j++, x += t->step_w * t->pixel, at += t->step_w) {
             for (int k = 0; k < vectors; k++) {
                 const vf v = v_load_n(x + k * CK_VL, lanes);
                 if (wanted) {
@@ -99,7 +106,7 @@ static void CK_NAME(ck_max_pool_forward_f32)(const ck_pool2d_shape *s, int64_t r
             const int64_t kw = divide_up(-w0, s->dilation_w);
             int64_t kw_end = divide_up(s->w - w0, s->dilation_w);
             if (kw_end > s->kw) kw_end = s->kw;
-            float *out = y + (row * s->ow + ow) * s->c;
+            float *out = y + (row * s->ow + ow) * y_pixel(s);
             int32_t *index = argmax ? argmax + (row * s->ow + ow) * s->c : NULL;
             if (kh >= kh_end || kw >= kw_end) {  // nothing but padding
                 for (int64_t c = 0; c < s->c; c++) out[c] = -INFINITY;
@@ -108,7 +115,7 @@ static void CK_NAME(ck_max_pool_forward_f32)(const ck_pool2d_shape *s, int64_t r
             }
             const int64_t at = (h0 + kh * s->dilation_h) * s->w + w0 + kw * s->dilation_w;
             const window_taps taps = {kh_end - kh, kw_end - kw, s->dilation_h * s->w, s->dilation_w,
-                                      x + (n * s->h * s->w + at) * s->c, at};
+                                      x + (n * s->h * s->w + at) * x_pixel(s), at, x_pixel(s)};
             if (index)
                 max_pixel(&taps, true, s->c, out, index);
             else
@@ -133,7 +140,7 @@ CK_INLINE void mean_channels(const float *x, int64_t row, int64_t pixel, span h,
 
 // y[c] = the sum over the window, divided. x is the image.
 #define mean_window CK_NAME(mean_window)
-CK_INLINE void mean_window(const float *x, int64_t width, int64_t channels, span h, span w, float *y) {
+CK_INLINE void mean_window(const float *x, int64_t width, int64_t pixel, int64_t channels, span h, span w, float *y) {
     const float divisor = (float)(h.divisor * w.divisor);
     const int64_t pixels = (h.end - h.begin) * (w.end - w.begin);
     if (pixels == 0) {
@@ -141,28 +148,28 @@ CK_INLINE void mean_window(const float *x, int64_t width, int64_t channels, span
         return;
     }
     if (pixels <= 16) {
-        const float *first = x + (h.begin * width + w.begin) * channels;
+        const float *first = x + (h.begin * width + w.begin) * pixel;
         int64_t c = 0;
         for (; c + 4 * CK_VL <= channels; c += 4 * CK_VL)
-            mean_channels(first + c, width * channels, channels, h, w, 4, CK_VL, divisor, y + c);
+            mean_channels(first + c, width * pixel, pixel, h, w, 4, CK_VL, divisor, y + c);
         for (; c + CK_VL <= channels; c += CK_VL)
-            mean_channels(first + c, width * channels, channels, h, w, 1, CK_VL, divisor, y + c);
-        if (c < channels) mean_channels(first + c, width * channels, channels, h, w, 1, channels - c, divisor, y + c);
+            mean_channels(first + c, width * pixel, pixel, h, w, 1, CK_VL, divisor, y + c);
+        if (c < channels) mean_channels(first + c, width * pixel, pixel, h, w, 1, channels - c, divisor, y + c);
         return;
     }
     // A large window: along the memory, four pixels at a time, with the sums in y.
     V_EACH(c, channels, lanes, v_store_n(y + c, v_splat(0), lanes););
     for (int64_t i = h.begin; i < h.end; i++) {
-        const float *p = x + (i * width + w.begin) * channels;
+        const float *p = x + (i * width + w.begin) * pixel;
         int64_t j = w.begin;
-        for (; j + 4 <= w.end; j += 4, p += 4 * channels) {
+        for (; j + 4 <= w.end; j += 4, p += 4 * pixel) {
             V_EACH(c, channels, lanes, {
-                const vf a = v_load_n(p + c, lanes) + v_load_n(p + channels + c, lanes);
-                const vf b = v_load_n(p + 2 * channels + c, lanes) + v_load_n(p + 3 * channels + c, lanes);
+                const vf a = v_load_n(p + c, lanes) + v_load_n(p + pixel + c, lanes);
+                const vf b = v_load_n(p + 2 * pixel + c, lanes) + v_load_n(p + 3 * pixel + c, lanes);
                 v_store_n(y + c, v_load_n(y + c, lanes) + (a + b), lanes);
             });
         }
-        for (; j < w.end; j++, p += channels)
+        for (; j < w.end; j++, p += pixel)
             V_EACH(c, channels, lanes, v_store_n(y + c, v_load_n(y + c, lanes) + v_load_n(p + c, lanes), lanes););
     }
     V_EACH(c, channels, lanes, v_store_n(y + c, v_load_n(y + c, lanes) / divisor, lanes););
@@ -196,8 +203,8 @@ CK_INLINE void average_forward(const ck_pool2d_shape *s, bool adaptive, int64_t 
     for (int64_t row = row_begin; row < row_end; row++) {
         const span h = axis_span(s, adaptive, true, row % s->oh);
         for (int64_t ow = 0; ow < s->ow; ow++)
-            mean_window(x + row / s->oh * s->h * s->w * s->c, s->w, s->c, h, axis_span(s, adaptive, false, ow),
-                        y + (row * s->ow + ow) * s->c);
+            mean_window(x + row / s->oh * s->h * s->w * x_pixel(s), s->w, x_pixel(s), s->c, h,
+                        axis_span(s, adaptive, false, ow), y + (row * s->ow + ow) * y_pixel(s));
     }
 }
 

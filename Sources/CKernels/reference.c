@@ -285,3 +285,44 @@ void ck_adaptive_avg_pool_forward_f32_ref(const ck_pool2d_shape *shape, const fl
         y[i] = (float)(sum / (double)((h1 - h0) * (w1 - w0)));
     }
 }
+
+static double dot(const float *a, const float *b, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
+void ck_attention_f32_ref(const ck_attention *attention, const float *x, const float *factors, const float *bias,
+                          const float *mask, float *y) {
+    const ck_attention s = *attention;
+    for (int64_t i = 0; i < s.batch * s.heads * s.tokens; i++) {
+        const int64_t row = i % s.tokens, h = i / s.tokens % s.heads, n = i / s.tokens / s.heads;
+        const float *q = x + (n * s.tokens + row) * s.x_stride + h * s.depth;
+        const float *k = x + n * s.tokens * s.x_stride + (s.heads + h) * s.depth, *v = k + s.heads * s.depth;
+        float *out = y + (n * s.tokens + row) * s.y_stride + h * s.depth;
+        // The scores three times instead of an array of them: their largest, then the sums of 64 channels at a time.
+        double largest = -INFINITY;
+        for (int64_t d0 = -64; d0 < s.depth; d0 += 64) {
+            double sum = 0, sums[64] = {0};
+            const int64_t channels = s.depth - d0 < 64 ? s.depth - d0 : 64;
+            for (int64_t c = 0; c < s.tokens; c++) {
+                double score = dot(q, k + c * s.x_stride, s.depth);
+                if (s.cosine) {
+                    score /= fmax(sqrt(dot(q, q, s.depth)), 1e-12);
+                    score /= fmax(sqrt(dot(k + c * s.x_stride, k + c * s.x_stride, s.depth)), 1e-12);
+                }
+                score *= s.cosine ? factors[h] : s.scale;
+                if (bias) score += bias[(h * s.tokens + row) * s.tokens + c];
+                if (mask) score += mask[(n % s.windows * s.tokens + row) * s.tokens + c];
+                if (d0 < 0) {
+                    largest = fmax(largest, score);
+                    continue;
+                }
+                const double e = exp(score - largest);
+                sum += e;
+                for (int64_t d = 0; d < channels; d++) sums[d] += e * v[c * s.x_stride + d0 + d];
+            }
+            for (int64_t d = 0; d0 >= 0 && d < channels; d++) out[d0 + d] = (float)(sums[d] / sum);
+        }
+    }
+}

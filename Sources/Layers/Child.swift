@@ -22,7 +22,10 @@ public final class Child<Value> {
             if let module { return module as! Value }
             return Module?.none as! Value
         }
-        set { module = Self.unwrap(newValue) }
+        set {
+            module = Self.unwrap(newValue)
+            ModuleVersion.change()
+        }
     }
 
     private static func unwrap(_ value: Value) -> Module? {
@@ -52,6 +55,7 @@ extension Child: ChildSlot {
     func replace(with module: Module) -> Bool {
         guard module is Value else { return false }
         self.module = module
+        ModuleVersion.change()
         return true
     }
 }

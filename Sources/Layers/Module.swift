@@ -9,7 +9,9 @@ import Tensors
 /// Modules are not `Sendable`: a model may be used from several threads at once as long as nobody changes it.
 open class Module {
     /// Whether the module is in training mode; see ``train(_:)`` and ``eval()``.
-    public private(set) var isTraining = true
+    public private(set) var isTraining = true {
+        didSet { if isTraining != oldValue { ModuleVersion.change() } }
+    }
 
     public init() {}
 
@@ -19,10 +21,18 @@ open class Module {
     }
 
     /// Runs the module.
+    ///
+    /// In evaluation mode, a module with children runs as a plan: its computation is captured once for each size of input,
+    /// merged into fewer steps, and kept, until a parameter, a module or a mode changes.
     public final func callAsFunction(_ x: Tensor) -> Tensor {
-        guard let observer = ForwardObserver.current else { return forward(x) }
-        return observer.observe(self, x) { forward(x) }
+        if let observer = ForwardObserver.current { return observer.observe(self, x) { forward(x) } }
+        guard Engine.allowsPlans, Trace.current == nil else { return forward(x) }
+        // What this module calls are parts of this call.
+        return Engine.withoutPlans { planned(x) ?? forward(x) }
     }
+
+    /// The plans of this module, as the outermost one of a call.
+    let plans = PlanCache()
 
     /// The name of the type as `print` shows it.
     open var typeName: String { "\(type(of: self))" }

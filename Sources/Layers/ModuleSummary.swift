@@ -20,7 +20,7 @@ public struct ModuleSummary: Sendable {
     public init(of module: Module, inputShape: [Int]) {
         let paths = Dictionary(
             module.namedModules.map { (ObjectIdentifier($0.module), $0.path) }, uniquingKeysWith: { first, _ in first })
-        let trace = Trace()
+        let trace = Trace(.everything)
         var rows: [Row?] = []
         let observer = ForwardObserver { module, _ in
             let index = rows.count
@@ -32,7 +32,7 @@ public struct ModuleSummary: Sendable {
                     parameters: module.parameterCount, multiplyAdds: trace.multiplyAdds - before)
             }
         }
-        _ = observer.during { trace.capture { module(.symbolic(inputShape)) } }
+        _ = observer.during { trace.capture { module(trace.symbol(inputShape)) } }
         self.rows = rows.compactMap { $0 }
     }
 

@@ -33,7 +33,9 @@ public final class Parameter: @unchecked Sendable {
     public let shape: [Int]
     public let layout: StateLayout
     /// Whether operations on ``value`` remember how to compute its gradient.
-    public var requiresGradient = true
+    public var requiresGradient = true {
+        didSet { if requiresGradient != oldValue { ModuleVersion.change() } }
+    }
     /// The sum of the gradients of all backward passes since it was last set to `nil`; in memory's layout.
     public var gradient: Tensor?
 
@@ -42,6 +44,8 @@ public final class Parameter: @unchecked Sendable {
         case ready(Tensor)
     }
     private let state: Mutex<State>
+    /// Another number after each change.
+    let version = Version()
 
     /// - Parameters:
     ///   - key: the name in the state dict, if it is not that of the property.
@@ -67,7 +71,7 @@ public final class Parameter: @unchecked Sendable {
     /// - Precondition: a new value has the same shape.
     public var value: Tensor {
         get {
-            if Trace.current != nil { return .symbolic(shape) }
+            if let trace = Trace.current, trace.scope == .everything { return trace.symbol(shape) }
             let tensor = data
             return requiresGradient && GradientMode.isRecording ? tensor.watched { self.accumulate($0) } : tensor
         }
@@ -90,6 +94,7 @@ public final class Parameter: @unchecked Sendable {
         set {
             precondition(newValue.shape == shape, "Parameter: a value of shape \(newValue.shape) for \(shape)")
             state.withLock { $0 = .ready(newValue.detached) }
+            version.change()
         }
     }
 
@@ -97,6 +102,7 @@ public final class Parameter: @unchecked Sendable {
     public func initialize(_ initializer: Initializer) {
         let seed = RandomStream.current.withSource { $0.next() }
         state.withLock { $0 = .pending(initializer, seed: seed) }
+        version.change()
     }
 
     /// (inputs of one output, outputs of one input), as `torch.nn.init` counts them.
@@ -117,6 +123,7 @@ public final class Buffer: @unchecked Sendable {
     let key: String?
     public let shape: [Int]
     private let state: Mutex<Tensor>
+    let version = Version()
 
     public init(key: String? = nil, _ initial: Tensor) {
         self.key = key
@@ -126,10 +133,14 @@ public final class Buffer: @unchecked Sendable {
 
     /// - Precondition: a new value has the same shape.
     public var value: Tensor {
-        get { Trace.current != nil ? .symbolic(shape) : state.withLock { $0 } }
+        get {
+            if let trace = Trace.current, trace.scope == .everything { return trace.symbol(shape) }
+            return state.withLock { $0 }
+        }
         set {
             precondition(newValue.shape == shape, "Buffer: a value of shape \(newValue.shape) for \(shape)")
             state.withLock { $0 = newValue.detached }
+            version.change()
         }
     }
 }
@@ -139,6 +150,7 @@ public final class IntegerBuffer: @unchecked Sendable {
     let key: String?
     public let shape: [Int]
     private let state: Mutex<[Int64]>
+    let version = Version()
 
     public init(key: String? = nil, _ initial: [Int64], shape: [Int]) {
         precondition(initial.count == shape.reduce(1, *), "IntegerBuffer: \(initial.count) values for shape \(shape)")
@@ -153,6 +165,7 @@ public final class IntegerBuffer: @unchecked Sendable {
         set {
             precondition(newValue.count == shape.reduce(1, *), "IntegerBuffer: \(newValue.count) values for \(shape)")
             state.withLock { $0 = newValue }
+            version.change()
         }
     }
 }

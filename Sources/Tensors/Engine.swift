@@ -1,5 +1,6 @@
 import CKernels
 import COpenBLAS
+import Foundation
 
 /// The compute engine: its threads and what it runs on. All settings are those of the process.
 public enum Engine {
@@ -20,6 +21,19 @@ public enum Engine {
     /// The best level that this processor supports.
     public static var supportedInstructionSet: String { String(cString: ck_level_name(ck_level_supported())) }
 
+    /// Whether a model's call in this task may run as a plan. Not within another model's call.
+    @TaskLocal package static var allowsPlans = ProcessInfo.processInfo.environment["RECOGNITE_ENGINE"] != "blas"
+
+    /// Runs `body` with every model running operation by operation, convolutions as matrix products of OpenBLAS, also in
+    /// evaluation mode, where models otherwise run as plans on kernels of our own. `RECOGNITE_ENGINE=blas` in the environment
+    /// does that for the whole process.
+    public static func withoutPlans<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+        let result: Result<R, E> = $allowsPlans.withValue(false) {
+            do throws(E) { return .success(try body()) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+
     /// OpenBLAS's own description of its version and build.
     public static var openBLASConfiguration: String { String(cString: openblas_get_config()) }
 
@@ -36,7 +50,7 @@ public enum Engine {
 
 /// Runs `body(begin, end)` on contiguous chunks of `0 ..< count`, at least `grain` indices each, over the engine's
 /// threads; returns when all are done. See `ck_pool_run`.
-func parallelFor(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
+package func parallelFor(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
     guard count > 0 else { return }
     withoutActuallyEscaping(body) { body in
         withUnsafePointer(to: body) { pointer in
@@ -71,7 +85,7 @@ struct Chunks {
 }
 
 /// Chunks of elementwise work below this many elements cost more to hand out than to do.
-let elementwiseGrain = 16384
+package let elementwiseGrain = 16384
 
 /// The grain, in rows, of work over rows of `width` elements.
-func rowGrain(_ width: Int) -> Int { max(1, elementwiseGrain / max(1, width)) }
+package func rowGrain(_ width: Int) -> Int { max(1, elementwiseGrain / max(1, width)) }

@@ -52,6 +52,9 @@ public enum GradientMode {
     /// Whether operations remember how to compute gradients now.
     public static var isRecording: Bool { isEnabled }
 
+    /// Runs `body` remembering how to compute gradients, also within ``disabled(_:)``.
+    package static func enabled<R>(_ body: () -> R) -> R { $isEnabled.withValue(true, operation: body) }
+
     /// Runs `body` without remembering anything for gradients, as PyTorch's `no_grad`.
     public static func disabled<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
         let result: Result<R, E> = $isEnabled.withValue(false) {

@@ -26,7 +26,7 @@ package func apply(_ operation: some Operation, _ inputs: Tensor...) -> Tensor {
 package func applyVariadic(_ operation: some Operation, _ inputs: [Tensor]) -> Tensor {
     let shapes = inputs.map(\.shape)
     let outputShape = operation.outputShape(shapes)
-    if let trace = Trace.current {
+    if let trace = Trace.current, inputs.contains(where: { $0.symbol != nil }) {
         return trace.record(operation, inputs, outputShape: outputShape)
     }
     let needs = inputs.map { $0.node != nil }

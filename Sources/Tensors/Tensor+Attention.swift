@@ -15,9 +15,9 @@ package struct AttentionOperation: Operation {
         case cosine
     }
 
-    let similarity: Similarity
-    let hasBias: Bool
-    let hasMask: Bool
+    package let similarity: Similarity
+    package let hasBias: Bool
+    package let hasMask: Bool
     /// The most scores that a block may hold. A block and its gradient should stay in the L2 cache.
     let blockElements: Int
 

@@ -1,14 +1,14 @@
 import CKernels
 
 /// `min(max(x, low), high)`.
-struct ClampOperation: Operation {
-    let low: Float
-    let high: Float
+package struct ClampOperation: Operation {
+    package let low: Float
+    package let high: Float
 
-    var name: String { "clamp" }
-    func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
+    package var name: String { "clamp" }
+    package func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, low, high) = (inputs[0], low, high)
         let output = x.mapped { ck_clamp_f32(low, high, $0, $1, $2) }
         return (

@@ -48,12 +48,12 @@ extension Int {
 }
 
 /// `[N, H, W, C]` with weights `[O, kH, kW, C / groups]` to `[N, OH, OW, O]`.
-struct Conv2dOperation: Operation {
-    let geometry: Conv2dGeometry
+package struct Conv2dOperation: Operation {
+    package let geometry: Conv2dGeometry
 
-    var name: String { "conv2d" }
+    package var name: String { "conv2d" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         let (x, weight, g) = (inputs[0], inputs[1], geometry)
         precondition(x.count == 4, "conv2d: an input of shape \(x), expected [N, H, W, C]")
         precondition(
@@ -68,11 +68,11 @@ struct Conv2dOperation: Operation {
         return [x[0], height, width, weight[0]]
     }
 
-    func multiplyAdds(_ inputs: [[Int]], output: [Int]) -> Int {
+    package func multiplyAdds(_ inputs: [[Int]], output: [Int]) -> Int {
         output.reduce(1, *) * inputs[1].dropFirst().reduce(1, *)
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, weight) = (inputs[0], inputs[1])
         let bias = inputs.count > 2 ? inputs[2] : nil
         let output = Tensor(uninitialized: outputShape)
@@ -93,7 +93,7 @@ struct Conv2dOperation: Operation {
 }
 
 extension Conv2dGeometry {
-    func shape(input: [Int], output: [Int]) -> ck_conv2d_shape {
+    package func shape(input: [Int], output: [Int]) -> ck_conv2d_shape {
         ck_conv2d_shape(
             n: Int64(input[0]), h: Int64(input[1]), w: Int64(input[2]), c: Int64(input[3]),
             oh: Int64(output[1]), ow: Int64(output[2]), o: Int64(output[3]),

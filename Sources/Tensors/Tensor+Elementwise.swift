@@ -2,20 +2,20 @@ import CKernels
 
 // MARK: - Binary operations with broadcasting
 
-struct BinaryOperation: Operation {
-    enum Kind: String { case add, subtract, multiply, divide }
-    let kind: Kind
+package struct BinaryOperation: Operation {
+    package enum Kind: String { case add, subtract, multiply, divide }
+    package let kind: Kind
 
-    var name: String { kind.rawValue }
+    package var name: String { kind.rawValue }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         guard let shape = Broadcast.shape(inputs[0], inputs[1]) else {
             preconditionFailure("\(name): shapes \(inputs[0]) and \(inputs[1]) do not broadcast")
         }
         return shape
     }
 
-    private var kernel: ck_binary {
+    package var kernel: ck_binary {
         switch kind {
         case .add: CK_ADD
         case .subtract: CK_SUB
@@ -24,7 +24,7 @@ struct BinaryOperation: Operation {
         }
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (a, b) = (inputs[0], inputs[1])
         let output = Broadcast.apply(kernel, a, b, shape: outputShape)
         guard needs.contains(true) else { return (output, nil) }
@@ -160,14 +160,14 @@ extension Tensor {
 }
 
 /// `scale x + shift`.
-struct AffineOperation: Operation {
-    let scale: Float
-    let shift: Float
+package struct AffineOperation: Operation {
+    package let scale: Float
+    package let shift: Float
 
-    var name: String { "affine" }
-    func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
+    package var name: String { "affine" }
+    package func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, scale, shift) = (inputs[0], scale, shift)
         let output = x.mapped { ck_affine_f32(scale, shift, $0, $1, $2) }
         return (output, { [scale == 1 ? $0 : $0 * scale] })
@@ -176,12 +176,12 @@ struct AffineOperation: Operation {
 
 // MARK: - Unary operations
 
-struct UnaryOperation: Operation {
-    enum Kind: String { case exp, log, sqrt, square, reciprocal }
-    let kind: Kind
+package struct UnaryOperation: Operation {
+    package enum Kind: String { case exp, log, sqrt, square, reciprocal }
+    package let kind: Kind
 
-    var name: String { kind.rawValue }
-    func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
+    package var name: String { kind.rawValue }
+    package func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
 
     private var kernel: ck_unary {
         switch kind {
@@ -193,7 +193,7 @@ struct UnaryOperation: Operation {
         }
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, kernel, kind) = (inputs[0], kernel, kind)
         let y = x.mapped { ck_unary_f32(kernel, $0, $1, $2) }
         return (
@@ -239,7 +239,7 @@ public enum Activation: String, Sendable, CaseIterable {
     case gelu
     case sigmoid, tanh
 
-    var kernel: ck_activation {
+    package var kernel: ck_activation {
         switch self {
         case .relu: CK_RELU
         case .relu6: CK_RELU6
@@ -253,13 +253,13 @@ public enum Activation: String, Sendable, CaseIterable {
     }
 }
 
-struct ActivationOperation: Operation {
-    let activation: Activation
+package struct ActivationOperation: Operation {
+    package let activation: Activation
 
-    var name: String { activation.rawValue }
-    func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
+    package var name: String { activation.rawValue }
+    package func outputShape(_ inputs: [[Int]]) -> [Int] { inputs[0] }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, kernel) = (inputs[0], activation.kernel)
         let output = x.mapped { ck_activation_forward_f32(kernel, $0, $1, $2) }
         guard needs[0] else { return (output, nil) }

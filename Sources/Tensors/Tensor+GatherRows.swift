@@ -4,9 +4,9 @@ import CKernels
 /// merged patches), padding with zeros, look-ups in a table.
 public struct RowGather: Sendable {
     /// The input's row of each output row; ``blank`` for a row of zeros.
-    let sources: [Int]
+    package let sources: [Int]
     /// The number of the input's rows.
-    let sourceRows: Int
+    package let sourceRows: Int
     /// The output row of each input row, ``blank`` for none; `nil` where an input row comes more than once.
     let inverse: [Int]?
 
@@ -37,12 +37,12 @@ public struct RowGather: Sendable {
 }
 
 /// `[N, R, C]` to `[N, rows, C]`.
-struct GatherRowsOperation: Operation {
-    let gather: RowGather
+package struct GatherRowsOperation: Operation {
+    package let gather: RowGather
 
-    var name: String { "gather_rows" }
+    package var name: String { "gather_rows" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         let x = inputs[0]
         precondition(
             x.count == 3 && x[1] == gather.sourceRows,
@@ -50,7 +50,7 @@ struct GatherRowsOperation: Operation {
         return [x[0], gather.sources.count, x[2]]
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let output = Self.rows(of: inputs[0], at: gather.sources)
         let (gather, shape) = (gather, inputs[0].shape)
         return (

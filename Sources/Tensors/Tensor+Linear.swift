@@ -1,10 +1,10 @@
 import CKernels
 
 /// `y[..., O] = x[..., I] w[O, I]ᵀ + b[O]`.
-struct LinearOperation: Operation {
-    var name: String { "linear" }
+package struct LinearOperation: Operation {
+    package var name: String { "linear" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         let (x, weight) = (inputs[0], inputs[1])
         precondition(
             weight.count == 2 && x.last == weight[1],
@@ -15,9 +15,9 @@ struct LinearOperation: Operation {
         return x.dropLast() + [weight[0]]
     }
 
-    func multiplyAdds(_ inputs: [[Int]], output: [Int]) -> Int { output.reduce(1, *) * inputs[1][1] }
+    package func multiplyAdds(_ inputs: [[Int]], output: [Int]) -> Int { output.reduce(1, *) * inputs[1][1] }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, weight) = (inputs[0], inputs[1])
         let bias = inputs.count > 2 ? inputs[2] : nil
         let (o, i) = (weight.shape[0], weight.shape[1])

@@ -11,14 +11,14 @@ public struct BatchStatistics: Sendable {
 }
 
 /// Batch norm over every axis but the last, with the batch's own statistics. Inputs: x, weight, bias.
-struct BatchNormTrainingOperation: Operation {
-    let eps: Float
+package struct BatchNormTrainingOperation: Operation {
+    package let eps: Float
     /// Gets the batch's statistics.
-    let observe: @Sendable (BatchStatistics) -> Void
+    package let observe: @Sendable (BatchStatistics) -> Void
 
-    var name: String { "batch_norm" }
+    package var name: String { "batch_norm" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         let (x, weight) = (inputs[0], inputs[1])
         precondition(
             x.count >= 2 && weight == [x.last!], "batch_norm: an input of shape \(x) for \(weight) channels")
@@ -29,7 +29,7 @@ struct BatchNormTrainingOperation: Operation {
         return x
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, weight, bias) = (inputs[0], inputs[1], inputs[2])
         let channels = weight.count
         let rows = x.count / channels
@@ -89,19 +89,19 @@ struct BatchNormTrainingOperation: Operation {
 }
 
 /// Batch norm with fixed statistics. Inputs: x, weight, bias, running mean, running variance.
-struct BatchNormInferenceOperation: Operation {
-    let eps: Float
+package struct BatchNormInferenceOperation: Operation {
+    package let eps: Float
 
-    var name: String { "batch_norm" }
+    package var name: String { "batch_norm" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         precondition(
             inputs[0].count >= 2 && inputs[1] == [inputs[0].last!],
             "batch_norm: an input of shape \(inputs[0]) for \(inputs[1]) channels")
         return inputs[0]
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, weight, bias, mean, variance) = (inputs[0], inputs[1], inputs[2], inputs[3], inputs[4])
         let channels = weight.count
         let inverse = variance.scalars.map { 1 / ($0 + eps).squareRoot() }
@@ -155,19 +155,19 @@ extension Tensor {
 // MARK: - Layer norm
 
 /// Layer norm over the last axis. Inputs: x, weight, bias.
-struct LayerNormOperation: Operation {
-    let eps: Float
+package struct LayerNormOperation: Operation {
+    package let eps: Float
 
-    var name: String { "layer_norm" }
+    package var name: String { "layer_norm" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         precondition(
             inputs[1] == [inputs[0].last ?? 0] && inputs[2] == inputs[1],
             "layer_norm: an input of shape \(inputs[0]) for \(inputs[1]) features")
         return inputs[0]
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, weight, bias) = (inputs[0], inputs[1], inputs[2])
         let channels = weight.count
         let rows = x.count / channels

@@ -36,12 +36,13 @@ public struct Pool2dGeometry: Sendable, Hashable {
         return [input[0], sizes[0], sizes[1], input[3]]
     }
 
-    func shape(input: [Int], output: [Int], countsPadding: Bool = false) -> ck_pool2d_shape {
+    package func shape(input: [Int], output: [Int], countsPadding: Bool = false) -> ck_pool2d_shape {
         ck_pool2d_shape(
             n: Int64(input[0]), h: Int64(input[1]), w: Int64(input[2]), c: Int64(input[3]),
             oh: Int64(output[1]), ow: Int64(output[2]), kh: Int64(kernel), kw: Int64(kernel),
             stride_h: Int64(stride), stride_w: Int64(stride), pad_h: Int64(padding), pad_w: Int64(padding),
-            dilation_h: Int64(dilation), dilation_w: Int64(dilation), count_include_pad: countsPadding ? 1 : 0)
+            dilation_h: Int64(dilation), dilation_w: Int64(dilation), count_include_pad: countsPadding ? 1 : 0,
+            x_stride: 0, y_stride: 0)
     }
 }
 
@@ -58,13 +59,13 @@ extension ck_pool2d_shape {
     }
 }
 
-struct MaxPool2dOperation: Operation {
-    let geometry: Pool2dGeometry
+package struct MaxPool2dOperation: Operation {
+    package let geometry: Pool2dGeometry
 
-    var name: String { "max_pool2d" }
-    func outputShape(_ inputs: [[Int]]) -> [Int] { geometry.outputShape(inputs[0], name: name) }
+    package var name: String { "max_pool2d" }
+    package func outputShape(_ inputs: [[Int]]) -> [Int] { geometry.outputShape(inputs[0], name: name) }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let x = inputs[0]
         let output = Tensor(uninitialized: outputShape)
         let shape = geometry.shape(input: x.shape, output: outputShape)
@@ -95,14 +96,14 @@ struct MaxPool2dOperation: Operation {
     }
 }
 
-struct AvgPool2dOperation: Operation {
-    let geometry: Pool2dGeometry
-    let countsPadding: Bool
+package struct AvgPool2dOperation: Operation {
+    package let geometry: Pool2dGeometry
+    package let countsPadding: Bool
 
-    var name: String { "avg_pool2d" }
-    func outputShape(_ inputs: [[Int]]) -> [Int] { geometry.outputShape(inputs[0], name: name) }
+    package var name: String { "avg_pool2d" }
+    package func outputShape(_ inputs: [[Int]]) -> [Int] { geometry.outputShape(inputs[0], name: name) }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let x = inputs[0]
         let output = Tensor(uninitialized: outputShape)
         let shape = geometry.shape(input: x.shape, output: outputShape, countsPadding: countsPadding)
@@ -121,18 +122,18 @@ struct AvgPool2dOperation: Operation {
     }
 }
 
-struct AdaptiveAvgPool2dOperation: Operation {
-    let height: Int
-    let width: Int
+package struct AdaptiveAvgPool2dOperation: Operation {
+    package let height: Int
+    package let width: Int
 
-    var name: String { "adaptive_avg_pool2d" }
+    package var name: String { "adaptive_avg_pool2d" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         precondition(inputs[0].count == 4, "\(name): an input of shape \(inputs[0]), expected [N, H, W, C]")
         return [inputs[0][0], height, width, inputs[0][3]]
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let x = inputs[0]
         let output = Tensor(uninitialized: outputShape)
         let shape = Pool2dGeometry(kernel: 1).shape(input: x.shape, output: outputShape)

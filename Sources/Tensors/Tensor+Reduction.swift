@@ -1,16 +1,16 @@
 import CKernels
 
 /// The sum over some axes, which stay with size 1.
-struct SumOperation: Operation {
-    let axes: Set<Int>
+package struct SumOperation: Operation {
+    package let axes: Set<Int>
 
-    var name: String { "sum" }
+    package var name: String { "sum" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         inputs[0].enumerated().map { axes.contains($0.offset) ? 1 : $0.element }
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let shape = inputs[0].shape
         var result = inputs[0]
         // One contiguous group of axes at a time, the innermost first.
@@ -87,17 +87,17 @@ func columnSums(
 }
 
 /// The inverse of a sum: elements repeated along axes of size 1.
-struct ExpandOperation: Operation {
-    let shape: [Int]
+package struct ExpandOperation: Operation {
+    package let shape: [Int]
 
-    var name: String { "expand" }
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package var name: String { "expand" }
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         precondition(
             Broadcast.shape(inputs[0], shape) == shape, "expand: shape \(inputs[0]) does not expand to \(shape)")
         return shape
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let x = inputs[0]
         if x.shape == outputShape { return (x, { [$0] }) }
         return (Broadcast.apply(CK_ADD, x, .zeros([1]), shape: outputShape), { [$0.summed(to: x.shape)] })
@@ -148,15 +148,15 @@ extension Tensor {
     public func norm() -> Tensor { apply(NormOperation(), self) }
 }
 
-struct NormOperation: Operation {
-    var name: String { "norm" }
+package struct NormOperation: Operation {
+    package var name: String { "norm" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         precondition(!inputs[0].isEmpty, "norm: a scalar has no last axis")
         return inputs[0].dropLast() + [1]
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let x = inputs[0], width = x.shape.last!
         let norms = Tensor(uninitialized: outputShape)
         parallelFor(norms.count, grain: rowGrain(width)) { begin, end in

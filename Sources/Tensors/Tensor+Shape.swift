@@ -1,11 +1,13 @@
 import CKernels
 
-struct ReshapeOperation: Operation {
-    let shape: [Int]
+package struct ReshapeOperation: Operation {
+    package let shape: [Int]
 
-    var name: String { "reshape" }
+    package init(shape: [Int]) { self.shape = shape }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package var name: String { "reshape" }
+
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         let count = inputs[0].reduce(1, *)
         var shape = shape
         if let wild = shape.firstIndex(of: -1) {
@@ -18,24 +20,24 @@ struct ReshapeOperation: Operation {
         return shape
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let original = inputs[0].shape
         return (Tensor(shape: outputShape, storage: inputs[0].storage), { [$0.reshaped(original)] })
     }
 }
 
-struct PermuteOperation: Operation {
-    let axes: [Int]
+package struct PermuteOperation: Operation {
+    package let axes: [Int]
 
-    var name: String { "permute" }
+    package var name: String { "permute" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         precondition(
             axes.sorted() == Array(0..<inputs[0].count), "permute: axes \(axes) for a tensor of shape \(inputs[0])")
         return axes.map { inputs[0][$0] }
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let strides = inputs[0].shape.strides
         let output = inputs[0].gathered(shape: outputShape, strides: axes.map { strides[$0] })
         let axes = axes
@@ -46,13 +48,13 @@ struct PermuteOperation: Operation {
     }
 }
 
-struct SliceOperation: Operation {
-    let axis: Int
-    let range: Range<Int>
+package struct SliceOperation: Operation {
+    package let axis: Int
+    package let range: Range<Int>
 
-    var name: String { "slice" }
+    package var name: String { "slice" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         var shape = inputs[0]
         precondition(
             shape.indices.contains(axis) && range.lowerBound >= 0 && range.upperBound <= shape[axis],
@@ -61,7 +63,7 @@ struct SliceOperation: Operation {
         return shape
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let x = inputs[0], axis = axis, range = range
         let inner = x.shape[(axis + 1)...].reduce(1, *)
         let output = x.gathered(
@@ -79,7 +81,7 @@ struct SliceOperation: Operation {
 
 extension [Int] {
     /// The row-major strides of a dense tensor of this shape.
-    var strides: [Int] {
+    package var strides: [Int] {
         var strides = [Int](repeating: 1, count: count)
         for axis in indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * self[axis + 1] }
         return strides
@@ -150,12 +152,12 @@ extension Tensor {
     }
 }
 
-struct ConcatenateOperation: Operation {
-    let axis: Int
+package struct ConcatenateOperation: Operation {
+    package let axis: Int
 
-    var name: String { "concatenate" }
+    package var name: String { "concatenate" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         var shape = inputs[0]
         precondition(shape.indices.contains(axis), "concatenate: axis \(axis) of a tensor of shape \(shape)")
         shape[axis] = 0
@@ -170,7 +172,7 @@ struct ConcatenateOperation: Operation {
         return shape
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let output = Tensor(uninitialized: outputShape)
         let outer = outputShape[..<axis].reduce(1, *)
         let width = outputShape[axis...].reduce(1, *)

@@ -1,17 +1,17 @@
 import CKernels
 
 /// Softmax over the last axis, or its logarithm.
-struct SoftmaxOperation: Operation {
-    let logarithmic: Bool
+package struct SoftmaxOperation: Operation {
+    package let logarithmic: Bool
 
-    var name: String { logarithmic ? "log_softmax" : "softmax" }
+    package var name: String { logarithmic ? "log_softmax" : "softmax" }
 
-    func outputShape(_ inputs: [[Int]]) -> [Int] {
+    package func outputShape(_ inputs: [[Int]]) -> [Int] {
         precondition(!inputs[0].isEmpty, "\(name): a scalar has no last axis")
         return inputs[0]
     }
 
-    func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
+    package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, logarithmic) = (inputs[0], logarithmic)
         let width = outputShape.last!
         let rows = x.count / max(1, width)

@@ -5,18 +5,22 @@
 public struct Tensor: @unchecked Sendable {
     /// The size of each axis. A scalar's shape is empty.
     public let shape: [Int]
-    let storage: TensorStorage
+    package let storage: TensorStorage
     /// How this tensor was computed; `nil` when no gradient flows through it.
     var node: GradientNode?
 
-    init(shape: [Int], storage: TensorStorage, node: GradientNode? = nil) {
+    init(shape: [Int], storage: TensorStorage, node: GradientNode?) {
         self.shape = shape
         self.storage = storage
         self.node = node
     }
 
+    package init(shape: [Int], storage: TensorStorage) {
+        self.init(shape: shape, storage: storage, node: nil)
+    }
+
     /// A tensor whose elements must all be written before they are read.
-    init(uninitialized shape: [Int]) {
+    package init(uninitialized shape: [Int]) {
         precondition(shape.allSatisfy { $0 >= 0 }, "Tensor: negative size in shape \(shape)")
         self.init(shape: shape, storage: TensorStorage(count: shape.reduce(1, *)))
     }
@@ -75,9 +79,9 @@ public struct Tensor: @unchecked Sendable {
     }
 
     /// For kernels: valid while the tensor is alive.
-    var pointer: UnsafePointer<Float> { UnsafePointer(storage.pointer) }
+    package var pointer: UnsafePointer<Float> { UnsafePointer(storage.pointer) }
     /// For the code that has just made this tensor and writes it.
-    var mutablePointer: UnsafeMutablePointer<Float> { storage.pointer }
+    package var mutablePointer: UnsafeMutablePointer<Float> { storage.pointer }
 
     /// The same elements without the memory of how they were computed.
     public var detached: Tensor { Tensor(shape: shape, storage: storage) }

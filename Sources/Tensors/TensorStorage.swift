@@ -9,23 +9,43 @@ import Synchronization
 
 /// A block of 64-byte aligned memory that holds float32 elements; freed blocks are kept for reuse, because fresh pages
 /// cost more than most kernels that fill them.
-final class TensorStorage: @unchecked Sendable {
-    let pointer: UnsafeMutablePointer<Float>
-    let count: Int
-    private let bytes: Int
+package final class TensorStorage: @unchecked Sendable {
+    package let pointer: UnsafeMutablePointer<Float>
+    package let count: Int
+    /// Which value of a trace this stands for; `nil` for memory with elements.
+    package let symbol: Int?
+    /// The size of the block that goes back to the cache; `nil` for borrowed memory.
+    private let bytes: Int?
 
     /// Memory for `count` elements, not initialized.
-    init(count: Int) {
+    package init(count: Int) {
         self.count = count
-        self.bytes = BlockCache.roundedSize(max(1, count) * MemoryLayout<Float>.stride)
-        self.pointer = BlockCache.shared.take(bytes: bytes).bindMemory(to: Float.self, capacity: max(1, count))
+        let bytes = BlockCache.roundedSize(max(1, count) * MemoryLayout<Float>.stride)
+        self.bytes = bytes
+        symbol = nil
+        pointer = BlockCache.shared.take(bytes: bytes).bindMemory(to: Float.self, capacity: max(1, count))
     }
 
-    /// The storage of every symbolic tensor: no elements.
-    static let symbolic = TensorStorage(count: 0)
+    /// Memory that somebody else owns, and keeps while this lives.
+    package init(borrowing pointer: UnsafeMutablePointer<Float>, count: Int) {
+        self.pointer = pointer
+        self.count = count
+        bytes = nil
+        symbol = nil
+    }
+
+    /// No elements: the value `symbol` of a trace.
+    init(symbol: Int) {
+        pointer = Self.noElements
+        count = 0
+        bytes = nil
+        self.symbol = symbol
+    }
+
+    private nonisolated(unsafe) static let noElements = UnsafeMutablePointer<Float>.allocate(capacity: 1)
 
     deinit {
-        BlockCache.shared.give(UnsafeMutableRawPointer(pointer), bytes: bytes)
+        if let bytes { BlockCache.shared.give(UnsafeMutableRawPointer(pointer), bytes: bytes) }
     }
 }
 

@@ -20,7 +20,7 @@ extension KernelTests {
                     n: n.int64, h: h.int64, w: w.int64, c: c.int64, oh: output?.0.int64 ?? oh,
                     ow: output?.1.int64 ?? ow, kh: k.0.int64, kw: k.1.int64, stride_h: stride.0.int64,
                     stride_w: stride.1.int64, pad_h: pad.0.int64, pad_w: pad.1.int64, dilation_h: dilation.0.int64,
-                    dilation_w: dilation.1.int64, count_include_pad: countIncludePad ? 1 : 0)
+                    dilation_w: dilation.1.int64, count_include_pad: countIncludePad ? 1 : 0, x_stride: 0, y_stride: 0)
             }
             var testDescription: String {
                 "\(n)x\(h)x\(w)x\(c), kernel \(k), stride \(stride), pad \(pad), dilation \(dilation)"

@@ -23,5 +23,8 @@
 #include "ck_layout.h"
 #include "ck_fused.h"
 #include "ck_packed.h"
+#include "ck_winograd.h"
+#include "ck_depthwise.h"
+#include "ck_attention.h"
 
 #endif

@@ -31,10 +31,16 @@ typedef struct {
     float eps;
 
     // Set by ck_packed_conv_prepare.
-    ck_level level;        // whose layout the packed weights have
-    int64_t units;         // of work; units are independent of each other
-    int64_t panel, row_block, panels_per_unit;  // and what else the implementation keeps here
-    int64_t scratch;       // floats that each concurrent ck_packed_conv_run needs, 64-byte aligned
+    ck_level level;     // whose layout the packed weights have
+    int64_t units;      // of work, independent of each other, each about as long: row_parts x panel_parts
+    int64_t scratch;    // floats that each concurrent ck_packed_conv_run needs, 64-byte aligned
+    int64_t panels;     // of packed weights, in all groups
+    int64_t row_parts, panel_parts;
+    int64_t panel, grain;     // output channels of a panel; a group's last one has fewer, in multiples of grain
+    int64_t tile;             // rows of a micro-kernel, at most
+    int64_t tile_block;       // tiles whose input stays in the cache while a panel goes by
+    int64_t k_block;          // floats of a row's input that are multiplied before the next tile's turn
+    bool merged;              // the taps of a kernel's row are one run of memory
 } ck_packed_conv;
 
 // Operands beside ck_operands, all null for none.
@@ -52,6 +58,10 @@ int64_t ck_packed_conv_weights(const ck_packed_conv *conv);
 
 // From [O, KH, KW, C / groups] to the packed layout.
 void ck_packed_conv_pack(const ck_packed_conv *conv, const float *weight, float *packed);
+
+// The same for panels [begin, end) of conv->panels, for several threads that share the packing.
+void ck_packed_conv_pack_panels(const ck_packed_conv *conv, const float *weight, float *packed, int64_t begin,
+                                int64_t end);
 
 // Computes units [begin, end).
 void ck_packed_conv_run(const ck_packed_conv *conv, const ck_operands *operands, const ck_packed_extras *extras,

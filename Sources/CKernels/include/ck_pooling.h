@@ -13,6 +13,7 @@ typedef struct {
     int64_t pad_h, pad_w;
     int64_t dilation_h, dilation_w;  // max pooling only
     int count_include_pad;           // average pooling only
+    int64_t x_stride, y_stride;      // floats from pixel to pixel, 0 for c; forward passes without argmax only
 } ck_pool2d_shape;
 
 // The output size of one dimension, as PyTorch computes it: floor or ceil of (size + 2 pad - dilation (kernel - 1) - 1)

@@ -1,0 +1,143 @@
+// Packed convolution: what is chosen once per problem; see packed_kernels.h for the work.
+#include "CKernels.h"
+
+static int64_t ck_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+static int64_t ck_least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t ck_most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Whether the rows of the product are rows of x: a Linear or a 1 x 1 convolution without stride.
+static bool ck_packed_rows_of_x(const ck_packed_conv *conv) {
+    const ck_conv2d_shape *s = &conv->shape;
+    return s->kh == 1 && s->kw == 1 && s->stride_h == 1 && s->stride_w == 1 && s->pad_top == 0 && s->pad_left == 0 &&
+           s->oh == s->h && s->ow == s->w;
+}
+
+static int64_t ck_packed_terms(const ck_packed_conv *conv) {
+    return conv->shape.kh * conv->shape.kw * (conv->shape.c / conv->shape.groups);
+}
+
+// Panel p's group, first output channel (among all), channels, and those with the padding; returns where its weights
+// begin.
+static int64_t ck_packed_panel(const ck_packed_conv *conv, int64_t p, int64_t *group, int64_t *o, int64_t *cols,
+                               int64_t *width) {
+    const int64_t og = conv->shape.o / conv->shape.groups, count = conv->panels / conv->shape.groups;
+    const int64_t first = p % count * conv->panel;
+    *group = p / count;
+    *o = *group * og + first;
+    *cols = ck_least(conv->panel, og - first);
+    *width = ck_up(*cols, conv->grain);
+    return (*group * ck_up(og, conv->grain) + first) * ck_packed_terms(conv);
+}
+
+// The first panel of a part: parts have about the same number of channels.
+static int64_t ck_packed_panel_part(const ck_packed_conv *conv, int64_t part) {
+    const int64_t og = ck_up(conv->shape.o / conv->shape.groups, conv->grain);
+    const int64_t count = conv->panels / conv->shape.groups;
+    const int64_t at = (og * conv->shape.groups * part + conv->panel_parts / 2) / conv->panel_parts;
+    // The panel that begins nearest to channel `at`, counted with the padding.
+    const int64_t group = at / og, rest = ck_least((at % og + conv->panel / 2) / conv->panel, count);
+    return ck_least(group * count + rest, conv->panels);
+}
+
+// Where the parts of the scratch begin, in floats, each on a cache line; the zeros are first.
+typedef struct {
+    int64_t segments, length;
+    int64_t pointers, y_rows, inputs, sums, bias, end;
+} ck_packed_scratch;
+
+static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratch *parts) {
+    const ck_conv2d_shape *s = &conv->shape;
+    const int64_t rows = conv->tile * conv->tile_block, in_pointer = sizeof(int64_t) / sizeof(float);
+    parts->segments = conv->merged ? s->kh : s->kh * s->kw;
+    parts->length = conv->merged ? s->kw * s->c : s->c / s->groups;
+    parts->pointers = ck_up(ck_most(s->c, parts->length), 16);
+    parts->y_rows = parts->pointers + ck_up(rows * parts->segments * in_pointer, 16);
+    parts->inputs = parts->y_rows + ck_up(rows * in_pointer, 16);
+    parts->sums = parts->inputs;
+    if (conv->prologue != CK_PROLOGUE_NONE)
+        parts->sums += ck_up(rows * s->c, 16);
+    else if (conv->merged)
+        parts->sums += ck_up(rows * parts->segments * parts->length, 16);
+    parts->bias = parts->sums + rows * conv->panel;
+    parts->end = parts->bias + ck_up(conv->panel, 16);
+}
+
+#define CK_FAMILY "packed_kernels.h"
+#include "each_level.h"
+
+void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
+    static const int64_t tiles[] = {4, 6, 12}, panels[] = {8, 16, 32}, grains[] = {4, 8, 8};
+    const ck_conv2d_shape *s = &conv->shape;
+    conv->level = (ck_level)ck_level_index();
+    conv->tile = tiles[conv->level];
+    conv->panel = panels[conv->level];
+    conv->grain = grains[conv->level];
+    const int64_t og = s->o / s->groups, terms = ck_packed_terms(conv), rows = s->n * s->oh * s->ow;
+    conv->panels = s->groups * ((og + conv->panel - 1) / conv->panel);
+    conv->merged = s->kw > 1 && s->groups == 1 && s->dilation_w == 1 && conv->strides.x == s->c && s->c < 16;
+    threads = ck_most(threads, 1);
+
+    // Rows or panels are split among the threads, whichever makes the slowest thread's work shorter: the products of its
+    // rows and columns, and the floats of weights and of input that it has to bring in from afar.
+    double best = 0;
+    for (int64_t parts = 1; parts <= threads; parts++) {
+        if (threads % parts != 0 || parts > conv->panels) continue;
+        conv->panel_parts = parts;
+        int64_t widest = 0;
+        for (int64_t part = 0; part < parts; part++) {
+            int64_t columns = 0;
+            for (int64_t p = ck_packed_panel_part(conv, part); p < ck_packed_panel_part(conv, part + 1); p++) {
+                int64_t group, o, cols, width;
+                ck_packed_panel(conv, p, &group, &o, &cols, &width);
+                columns += width;
+            }
+            widest = ck_most(widest, columns);
+        }
+        const int64_t row_parts = ck_most(1, ck_least(threads / parts, rows));
+        const int64_t most_rows = (rows + row_parts - 1) / row_parts;
+        const double products = (double)most_rows * (double)widest * (double)terms / 16;
+        const double floats = (double)widest * (double)terms + (double)most_rows * (double)s->c;
+        const double cost = products + floats / 4;
+        if (parts > 1 && cost >= best) continue;
+        best = cost;
+        conv->row_parts = row_parts;
+        conv->units = parts;
+    }
+    conv->panel_parts = conv->units;
+    conv->units = conv->row_parts * conv->panel_parts;
+
+    const int64_t weights = terms * ck_up(og, conv->grain) * s->groups / conv->panel_parts;
+    conv->k_block = terms;
+    conv->tile_block = 1;
+    if (weights > 128 * 1024) {
+        conv->tile_block = ck_most(1, ck_least(16, 64 * 1024 / (conv->tile * s->c)));
+        conv->k_block = 1024;
+    }
+    const int64_t most_tiles = ((rows + conv->row_parts - 1) / conv->row_parts + conv->tile - 1) / conv->tile;
+    conv->tile_block = ck_least(conv->tile_block, ck_most(1, most_tiles));
+    ck_packed_scratch parts;
+    ck_packed_scratch_parts(conv, &parts);
+    conv->scratch = parts.end;
+}
+
+int64_t ck_packed_conv_weights(const ck_packed_conv *conv) {
+    return ck_packed_terms(conv) * ck_up(conv->shape.o / conv->shape.groups, conv->grain) * conv->shape.groups;
+}
+
+void ck_packed_conv_pack_panels(const ck_packed_conv *conv, const float *weight, float *packed, int64_t begin,
+                                int64_t end) {
+    static void (*const table[])(const ck_packed_conv *, const float *, float *, int64_t, int64_t) =
+        CK_TABLE(ck_packed_conv_pack_panels);
+    table[conv->level](conv, weight, packed, begin, end);
+}
+
+void ck_packed_conv_pack(const ck_packed_conv *conv, const float *weight, float *packed) {
+    ck_packed_conv_pack_panels(conv, weight, packed, 0, conv->panels);
+}
+
+void ck_packed_conv_run(const ck_packed_conv *conv, const ck_operands *operands, const ck_packed_extras *extras,
+                        int64_t begin, int64_t end, float *scratch) {
+    static void (*const table[])(const ck_packed_conv *, const ck_operands *, const ck_packed_extras *, int64_t,
+                                 int64_t, float *) = CK_TABLE(ck_packed_conv_run);
+    table[conv->level](conv, operands, extras, begin, end, scratch);
+}

@@ -1,0 +1,391 @@
+// Packed convolution: see ck_packed.h. A unit is a range of rows times a range of panels:
+//
+//     for each block of tiles of rows             pointers to the input, prologue
+//         for each panel of weights
+//             for each block of the sum's terms
+//                 for each tile                   packed_tile.h
+//                                                 epilogue
+//
+// With one tile per block, its input stays in the first-level cache and the unit's panels in the second; with more, the
+// part of a panel stays there while the tiles go by.
+#include "activations.h"
+#include "packed_tile.h"
+#include "transpose.h"
+
+// y[c] = the prologue of x[c], c < channels.
+#define prologue_row CK_NAME(prologue_row)
+static void prologue_row(const ck_packed_conv *conv, const float *x, const float *scale, const float *shift, float *y) {
+    const int64_t n = conv->shape.c;
+    const vf zero = v_splat(0);
+    switch (conv->prologue) {
+    case CK_PROLOGUE_NONE: v_copy(y, x, n); break;
+    case CK_PROLOGUE_IMAGE_SCALE:
+        V_EACH(c, n, lanes, v_store_n(y + c, v_load_n(scale + c, lanes) * v_load_n(x + c, lanes), lanes););
+        break;
+    case CK_PROLOGUE_AFFINE:
+        V_EACH(c, n, lanes, {
+            const vf v = v_load_n(scale + c, lanes) * v_load_n(x + c, lanes) + v_load_n(shift + c, lanes);
+            v_store_n(y + c, v, lanes);
+        });
+        break;
+    case CK_PROLOGUE_AFFINE_RELU:
+        V_EACH(c, n, lanes, {
+            const vf v = v_load_n(scale + c, lanes) * v_load_n(x + c, lanes) + v_load_n(shift + c, lanes);
+            v_store_n(y + c, v_max(zero, v), lanes);
+        });
+        break;
+    case CK_PROLOGUE_LAYER_NORM: {
+        // Four sums: the latency of one addition after the other would be what takes the time.
+        vf sum[4] = {zero, zero, zero, zero};
+        int64_t c = 0;
+        for (; c + 4 * CK_VL <= n; c += 4 * CK_VL)
+            for (int i = 0; i < 4; i++) sum[i] += v_load(x + c + i * CK_VL);
+        for (; c + CK_VL <= n; c += CK_VL) sum[0] += v_load(x + c);
+        if (c < n) sum[1] += v_load_part(x + c, n - c);
+        const vf mean = v_splat(v_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)n);
+        vf square[4] = {zero, zero, zero, zero};
+        for (c = 0; c + 4 * CK_VL <= n; c += 4 * CK_VL)
+            for (int i = 0; i < 4; i++) {
+                const vf d = v_load(x + c + i * CK_VL) - mean;
+                square[i] = d * d + square[i];
+            }
+        for (; c + CK_VL <= n; c += CK_VL) {
+            const vf d = v_load(x + c) - mean;
+            square[0] = d * d + square[0];
+        }
+        // Of the lanes beyond the row nothing may be counted.
+        for (; c < n; c++) square[1][0] += (x[c] - mean[0]) * (x[c] - mean[0]);
+        const float variance = v_sum((square[0] + square[1]) + (square[2] + square[3])) / (float)n;
+        const vf rstd = v_splat(1.0f / __builtin_sqrtf(variance + conv->eps));
+        V_EACH(i, n, lanes, {
+            vf v = (v_load_n(x + i, lanes) - mean) * rstd;
+            if (scale) v = v * v_load_n(scale + i, lanes);
+            if (shift) v = v + v_load_n(shift + i, lanes);
+            v_store_n(y + i, v, lanes);
+        });
+        break;
+    }
+    }
+}
+
+// What one call works on, and where its scratch is.
+#ifndef CK_PACKED_KERNELS_H
+#define CK_PACKED_KERNELS_H
+
+typedef struct {
+    const ck_packed_conv *conv;
+    const ck_operands *operands;
+    const ck_packed_extras *extras;  // never null
+    int64_t segments, length;        // of a row of the product
+    const float *zeros;              // for taps in the padding
+    const float **pointers;          // [tile][segment][row of the tile]
+    float *inputs;                   // rows after the prologue, or segments that reach into the padding
+    int64_t *y_rows;                 // of the block's rows
+    float *sums;                     // [row of the block][width of the panel]
+    float *bias;                     // of the last panel, or of all if there is none
+} ck_packed_run;
+
+// The rows of a tile, as far as a block of them.
+typedef struct {
+    int64_t row, rows;       // the first of the block and their number
+    int64_t tile, tiles;     // the first of the block and the number in the unit
+    int64_t begin, end;      // the unit's rows
+} ck_packed_block;
+
+static inline int64_t ck_packed_tile_row(const ck_packed_block *b, int64_t tile) {
+    return b->begin + (b->end - b->begin) * tile / b->tiles;
+}
+
+#endif
+
+// Pointers for 1 x 1 kernels whose rows are those of x, after x_rows and the prologue.
+#define point_at_rows CK_NAME(point_at_rows)
+static void point_at_rows(const ck_packed_run *run, int64_t row, int64_t rows, const float **pointers, float *inputs) {
+    const ck_packed_conv *conv = run->conv;
+    const ck_packed_extras *extras = run->extras;
+    const int64_t stride = conv->strides.x, channels = conv->shape.c;
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t r = row + i, from = extras->x_rows ? extras->x_rows[r] : r;
+        const float *x = from < 0 ? run->zeros : run->operands->x + from * stride;
+        if (from >= 0 && conv->prologue != CK_PROLOGUE_NONE) {
+            const float *scale = extras->scale;
+            if (conv->prologue == CK_PROLOGUE_IMAGE_SCALE)
+                scale += r / (conv->shape.oh * conv->shape.ow) * channels;
+            prologue_row(conv, x, scale, extras->shift, inputs + i * channels);
+            x = inputs + i * channels;
+        }
+        pointers[i] = x;
+    }
+}
+
+// The positions of a tile's rows: of the first image pixel under the kernel, which may be in the padding.
+#define tile_pixels CK_NAME(tile_pixels)
+CK_INLINE void tile_pixels(const ck_conv2d_shape *s, int64_t row, int64_t rows, int64_t *n, int64_t *h, int64_t *w) {
+    int64_t ow = row % s->ow, oh = row / s->ow % s->oh, image = row / s->ow / s->oh;
+    for (int64_t i = 0; i < rows; i++) {
+        n[i] = image;
+        h[i] = oh * s->stride_h - s->pad_top;
+        w[i] = ow * s->stride_w - s->pad_left;
+        if (++ow < s->ow) continue;
+        ow = 0;
+        if (++oh < s->oh) continue;
+        oh = 0;
+        image++;
+    }
+}
+
+// One segment per tap.
+#define point_at_taps CK_NAME(point_at_taps)
+static void point_at_taps(const ck_packed_run *run, int64_t row, int64_t rows, const float **pointers) {
+    const ck_conv2d_shape *s = &run->conv->shape;
+    const int64_t stride = run->conv->strides.x;
+    int64_t n[PACKED_ROWS], h[PACKED_ROWS], w[PACKED_ROWS];
+    int64_t first[PACKED_ROWS];
+    tile_pixels(s, row, rows, n, h, w);
+    for (int64_t i = 0; i < rows; i++) first[i] = ((n[i] * s->h + h[i]) * s->w + w[i]) * stride;
+    for (int64_t kh = 0; kh < s->kh; kh++) {
+        const int64_t dh = kh * s->dilation_h;
+        for (int64_t kw = 0; kw < s->kw; kw++, pointers += rows) {
+            const int64_t dw = kw * s->dilation_w, step = (dh * s->w + dw) * stride;
+            for (int64_t i = 0; i < rows; i++) {
+                const bool inside = (uint64_t)(h[i] + dh) < (uint64_t)s->h && (uint64_t)(w[i] + dw) < (uint64_t)s->w;
+                pointers[i] = inside ? run->operands->x + (first[i] + step) : run->zeros;
+            }
+        }
+    }
+}
+
+// One segment per row of the kernel. One that reaches into the padding is put together in `inputs`.
+#define point_at_kernel_rows CK_NAME(point_at_kernel_rows)
+static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t rows, const float **pointers,
+                                 float *inputs) {
+    const ck_conv2d_shape *s = &run->conv->shape;
+    const int64_t c = s->c;
+    int64_t n[PACKED_ROWS], h[PACKED_ROWS], w[PACKED_ROWS];
+    tile_pixels(s, row, rows, n, h, w);
+    for (int64_t kh = 0; kh < s->kh; kh++, pointers += rows) {
+        for (int64_t i = 0; i < rows; i++) {
+            const int64_t ih = h[i] + kh * s->dilation_h;
+            if (ih < 0 || ih >= s->h) {
+                pointers[i] = run->zeros;
+                continue;
+            }
+            const float *x = run->operands->x + (n[i] * s->h + ih) * s->w * c;
+            if (w[i] >= 0 && w[i] + s->kw <= s->w) {
+                pointers[i] = x + w[i] * c;
+                continue;
+            }
+            const int64_t left = w[i] < 0 ? -w[i] : 0, right = s->w - w[i] < s->kw ? s->w - w[i] : s->kw;
+            for (int64_t k = 0; k < s->kw * c; k++) inputs[k] = k >= left * c && k < right * c ? x[w[i] * c + k] : 0;
+            pointers[i] = inputs;
+            inputs += s->kw * c;
+        }
+    }
+}
+
+// a0 b0 a1 b1 ...
+#define v_interleave CK_NAME(v_interleave)
+CK_INLINE void v_interleave(vf a, vf b, vf *low, vf *high) {
+#if CK_VL == 4
+    *low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    *high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#elif CK_VL == 8
+    *low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    *high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+    *low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *high = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#endif
+}
+
+// The epilogue of sums[rows, width], of which `cols` columns from o on exist, for an f and combine that are constants
+// where this is inlined.
+#define finish_rows CK_NAME(finish_rows)
+CK_INLINE void finish_rows(ck_activation f, ck_combine combine, const ck_packed_run *run, const float *sums,
+                           int64_t width, int64_t row, int64_t rows, const int64_t *y_rows, int64_t o, int64_t cols) {
+    const ck_strides *strides = &run->conv->strides;
+    for (int64_t i = 0; i < rows; i++, sums += width) {
+        const int64_t r = y_rows ? y_rows[i] : row + i;
+        if (r < 0) continue;
+        float *y = run->operands->y + r * strides->y + o;
+        const float *residual = combine == CK_COMBINE_NONE ? NULL : run->operands->residual + r * strides->residual + o;
+        V_EACH(c, cols, lanes, {
+            vf v = v_load_n(sums + c, lanes);
+            vf other = v_splat(0);
+            if (combine != CK_COMBINE_NONE) other = v_load_n(residual + c, lanes);
+            if (combine == CK_COMBINE_ADD_BEFORE) v = v + other;
+            v = v_activate(f, v);
+            if (combine == CK_COMBINE_ADD_AFTER) v = v + other;
+            if (combine == CK_COMBINE_INTERLEAVE) {
+                vf low;
+                vf high;
+                v_interleave(other, v, &low, &high);
+                float *to = y + o + 2 * c;
+                v_store_n(to, low, 2 * lanes < CK_VL ? 2 * lanes : CK_VL);
+                if (2 * lanes > CK_VL) v_store_n(to + CK_VL, high, 2 * lanes - CK_VL);
+            } else {
+                v_store_n(y + c, v, lanes);
+            }
+        });
+    }
+}
+
+#define FINISH(f)                                                                                             \
+    case f:                                                                                                   \
+        switch (run->conv->epilogue.combine) {                                                                \
+        case CK_COMBINE_NONE: finish_rows(f, CK_COMBINE_NONE, FINISH_ARGUMENTS); break;                       \
+        case CK_COMBINE_ADD_BEFORE: finish_rows(f, CK_COMBINE_ADD_BEFORE, FINISH_ARGUMENTS); break;           \
+        case CK_COMBINE_ADD_AFTER: finish_rows(f, CK_COMBINE_ADD_AFTER, FINISH_ARGUMENTS); break;             \
+        case CK_COMBINE_INTERLEAVE: finish_rows(f, CK_COMBINE_INTERLEAVE, FINISH_ARGUMENTS); break;           \
+        }                                                                                                     \
+        break
+#define FINISH_ARGUMENTS run, sums, width, row, rows, y_rows, o, cols
+#define finish CK_NAME(finish)
+static void finish(const ck_packed_run *run, const float *sums, int64_t width, int64_t row, int64_t rows,
+                   const int64_t *y_rows, int64_t o, int64_t cols) {
+    switch (run->conv->epilogue.activation) {
+    FINISH(CK_RELU);
+    FINISH(CK_RELU6);
+    FINISH(CK_HARDSWISH);
+    FINISH(CK_HARDSIGMOID);
+    FINISH(CK_SILU);
+    FINISH(CK_GELU);
+    FINISH(CK_SIGMOID);
+    FINISH(CK_TANH);
+    FINISH(CK_IDENTITY);
+    }
+}
+
+// What the micro-kernel's own epilogue can do: clamps, and a residual before them.
+#define clamps CK_NAME(clamps)
+CK_INLINE bool clamps(const ck_epilogue *e, float *low, float *high) {
+    const bool identity = e->activation == CK_IDENTITY;
+    *low = identity ? -__builtin_inff() : 0;
+    *high = e->activation == CK_RELU6 ? 6 : __builtin_inff();
+    return (identity || e->activation == CK_RELU || e->activation == CK_RELU6) &&
+           (e->combine == CK_COMBINE_NONE || e->combine == CK_COMBINE_ADD_BEFORE ||
+            (identity && e->combine == CK_COMBINE_ADD_AFTER));
+}
+
+// All panels [panel_begin, panel_end) for a block of tiles.
+#define packed_block CK_NAME(packed_block)
+static void packed_block(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
+                         int64_t panel_end) {
+    const ck_packed_conv *conv = run->conv;
+    const ck_conv2d_shape *s = &conv->shape;
+    const ck_operands *operands = run->operands;
+    const int64_t cg = s->c / s->groups;
+    const int64_t segments = run->segments, length = run->length;
+    // The block of terms: some segments, or a part of one.
+    const int64_t step = length >= conv->k_block ? 1 : conv->k_block / length;
+    const int64_t parts = (length + conv->k_block - 1) / conv->k_block;
+    float low, high;
+    const bool direct = clamps(&conv->epilogue, &low, &high);
+    for (int64_t p = panel_begin; p < panel_end; p++) {
+        int64_t group, o, cols, width;
+        const float *weight = operands->weight + ck_packed_panel(conv, p, &group, &o, &cols, &width);
+        const float *bias = run->bias;
+        if (operands->bias && cols == width)
+            bias = operands->bias + o;
+        else if (operands->bias)
+            v_copy(run->bias, operands->bias + o, cols);
+        for (int64_t k = 0; k < segments; k += step) {
+            const int64_t count = segments - k < step ? segments - k : step;
+            for (int64_t part = 0; part < parts; part++) {
+                const int64_t c0 = length * part / parts, c1 = length * (part + 1) / parts;
+                const bool first = k == 0 && part == 0, last = k + step >= segments && part == parts - 1;
+                for (int64_t t = block->tile; t < tile_end; t++) {
+                    const int64_t row = ck_packed_tile_row(block, t), rows = ck_packed_tile_row(block, t + 1) - row;
+                    const int64_t at = row - block->row;
+                    float *sums = run->sums + at * width;
+                    const int64_t *y_rows = run->extras->y_rows ? run->y_rows + at : NULL;
+                    const bool store = last && direct && cols == width;
+                    const int64_t y_row = y_rows ? 0 : row;
+                    const ck_packed_tile tile = {
+                        .rows = run->pointers + at * segments + k * rows,
+                        .offset = group * cg + c0,
+                        .segments = count,
+                        .length = c1 - c0,
+                        .weight = weight + (k * length + c0) * width,
+                        .start = first ? bias : sums,
+                        .start_step = first ? 0 : width,
+                        .sums = store ? NULL : sums,
+                        .low = low,
+                        .high = high,
+                        .residual = conv->epilogue.combine == CK_COMBINE_NONE
+                                        ? NULL
+                                        : operands->residual + y_row * conv->strides.residual + o,
+                        .y = operands->y + y_row * conv->strides.y + o,
+                        .residual_stride = conv->strides.residual,
+                        .y_stride = conv->strides.y,
+                        .y_rows = y_rows,
+                    };
+                    packed_tiles[width / conv->grain - 1][rows - 1](&tile);
+                    if (last && !store) finish(run, sums, width, row, rows, y_rows, o, cols);
+                }
+            }
+        }
+    }
+}
+
+static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_operands *operands,
+                                        const ck_packed_extras *extras, int64_t begin, int64_t end, float *scratch) {
+    static const ck_packed_extras none;
+    const ck_conv2d_shape *s = &conv->shape;
+    ck_packed_run run = {.conv = conv, .operands = operands, .extras = extras ? extras : &none};
+    const bool rows_of_x = ck_packed_rows_of_x(conv);
+    ck_packed_scratch parts;
+    ck_packed_scratch_parts(conv, &parts);
+    run.segments = parts.segments;
+    run.length = parts.length;
+    for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = 0;
+    run.zeros = scratch;
+    run.pointers = (const float **)(scratch + parts.pointers);
+    run.y_rows = (int64_t *)(scratch + parts.y_rows);
+    run.inputs = scratch + parts.inputs;
+    run.sums = scratch + parts.sums;
+    run.bias = scratch + parts.bias;
+    for (int64_t i = 0; i < conv->panel; i++) run.bias[i] = 0;
+    const int64_t rows = s->n * s->oh * s->ow;
+    for (int64_t u = begin; u < end; u++) {
+        const int64_t row_part = u / conv->panel_parts, panel_part = u % conv->panel_parts;
+        const int64_t panel_begin = ck_packed_panel_part(conv, panel_part);
+        const int64_t panel_end = ck_packed_panel_part(conv, panel_part + 1);
+        ck_packed_block block = {.begin = rows * row_part / conv->row_parts, .end = rows * (row_part + 1) / conv->row_parts};
+        block.tiles = (block.end - block.begin + conv->tile - 1) / conv->tile;
+        for (block.tile = 0; block.tile < block.tiles; block.tile += conv->tile_block) {
+            const int64_t left = block.tiles - block.tile;
+            const int64_t tile_end = block.tile + (left < conv->tile_block ? left : conv->tile_block);
+            block.row = ck_packed_tile_row(&block, block.tile);
+            block.rows = ck_packed_tile_row(&block, tile_end) - block.row;
+            for (int64_t t = block.tile; t < tile_end; t++) {
+                const int64_t row = ck_packed_tile_row(&block, t), height = ck_packed_tile_row(&block, t + 1) - row;
+                const int64_t at = row - block.row;
+                const float **pointers = run.pointers + at * run.segments;
+                if (rows_of_x)
+                    point_at_rows(&run, row, height, pointers, run.inputs + at * s->c);
+                else if (conv->merged)
+                    point_at_kernel_rows(&run, row, height, pointers, run.inputs + at * run.segments * run.length);
+                else
+                    point_at_taps(&run, row, height, pointers);
+            }
+            if (extras && extras->y_rows)
+                for (int64_t i = 0; i < block.rows; i++) run.y_rows[i] = extras->y_rows[block.row + i];
+            packed_block(&run, &block, tile_end, panel_begin, panel_end);
+        }
+    }
+}
+
+static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, const float *weight, float *packed,
+                                                int64_t begin, int64_t end) {
+    const ck_conv2d_shape *s = &conv->shape;
+    const int64_t terms = s->kh * s->kw * (s->c / s->groups);
+    for (int64_t p = begin; p < end; p++) {
+        int64_t group, o, cols, width;
+        float *panel = packed + ck_packed_panel(conv, p, &group, &o, &cols, &width);
+        transpose_matrix(weight + o * terms, terms, cols, terms, panel, width, false);
+        if (cols == width) continue;
+        for (int64_t k = 0; k < terms; k++)
+            for (int64_t c = cols; c < width; c++) panel[k * width + c] = 0;
+    }
+}

@@ -1,0 +1,127 @@
+// Winograd convolution: the choice of tiles and blocks, and the walk over a block's tiles; the rest is in
+// winograd_kernels.h.
+#include "CKernels.h"
+
+static inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t rounded_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
+
+// Offsets in scratch, and the distance of planes in the two arrays.
+typedef struct {
+    int64_t inputs, products, input_plane, product_plane, size;
+} ck_winograd_layout;
+
+static inline int64_t ck_winograd_panel(ck_level level) { return 8 << (int)level; }
+
+static ck_winograd_layout ck_winograd_layout_of(const ck_winograd_conv *conv) {
+    const int64_t planes = (conv->m + 2) * (conv->m + 2), channels = rounded_up(conv->shape.c, 16);
+    ck_winograd_layout layout;
+    layout.input_plane = channels * conv->block_tiles + 16;
+    layout.product_plane = conv->block_tiles * ck_winograd_panel(conv->level) + 16;
+    layout.inputs = channels;
+    layout.products = layout.inputs + planes * layout.input_plane;
+    layout.size = layout.products + conv->panel_group * planes * layout.product_plane;
+    return layout;
+}
+
+typedef struct {
+    int64_t image, h, w;  // in tiles
+    int64_t r_h, r_w;     // outputs that it has: m, or fewer at the bottom and at the right
+} ck_winograd_tile;
+
+// Goes through the tiles of a block. A plane has a row for every tile that takes part in it: those with
+// r_h >= a and r_w >= b, for the a and b of the plane's points; rows[a - 1][b - 1] have been passed so far.
+typedef struct {
+    ck_winograd_tile tile;
+    int64_t left;
+    int64_t rows[4][4];
+} ck_winograd_walk;
+
+static void ck_winograd_set_extent(const ck_winograd_conv *conv, ck_winograd_tile *tile) {
+    tile->r_h = min_of(conv->m, conv->shape.oh - tile->h * conv->m);
+    tile->r_w = min_of(conv->m, conv->shape.ow - tile->w * conv->m);
+}
+
+static ck_winograd_walk ck_winograd_start(const ck_winograd_conv *conv, int64_t block) {
+    const int64_t tiles = conv->shape.n * conv->tiles_h * conv->tiles_w;
+    const int64_t first = block * tiles / conv->blocks;
+    ck_winograd_walk walk = {.left = (block + 1) * tiles / conv->blocks - first};
+    walk.tile.w = first % conv->tiles_w;
+    walk.tile.h = first / conv->tiles_w % conv->tiles_h;
+    walk.tile.image = first / conv->tiles_w / conv->tiles_h;
+    ck_winograd_set_extent(conv, &walk.tile);
+    return walk;
+}
+
+static void ck_winograd_next(const ck_winograd_conv *conv, ck_winograd_walk *walk) {
+    ck_winograd_tile *tile = &walk->tile;
+    for (int64_t a = 0; a < tile->r_h; a++)
+        for (int64_t b = 0; b < tile->r_w; b++) walk->rows[a][b]++;
+    walk->left--;
+    if (++tile->w == conv->tiles_w) {
+        tile->w = 0;
+        if (++tile->h == conv->tiles_h) {
+            tile->h = 0;
+            tile->image++;
+        }
+    }
+    ck_winograd_set_extent(conv, tile);
+}
+
+// The fewest outputs with which a tile has point i: the points 0, 1 and infinity are in all.
+static inline int64_t ck_winograd_fewest(int64_t i, int64_t m) { return i == 0 || i == m + 1 ? 1 : i; }
+
+// The next row of plane p; at the end, its number of rows.
+static inline int64_t ck_winograd_row(const ck_winograd_walk *walk, int64_t m, int64_t p) {
+    return walk->rows[ck_winograd_fewest(p / (m + 2), m) - 1][ck_winograd_fewest(p % (m + 2), m) - 1];
+}
+
+#define CK_FAMILY "winograd_kernels.h"
+#include "each_level.h"
+
+bool ck_winograd_suits(const ck_conv2d_shape *s, int64_t threads) {
+    (void)threads;
+    if (s->kh != 3 || s->kw != 3 || s->stride_h != 1 || s->stride_w != 1 || s->dilation_h != 1 || s->dilation_w != 1 ||
+        s->groups != 1 || s->pad_top < 0 || s->pad_top > 2 || s->pad_left < 0 || s->pad_left > 2)
+        return false;
+    return s->c >= 16 && s->o >= 16;
+}
+
+void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
+    const ck_conv2d_shape *s = &conv->shape;
+    conv->level = ck_level_current();
+    if (conv->m < 2 || conv->m > 4) conv->m = 4;
+    const int64_t m = conv->m, planes = (m + 2) * (m + 2), panel = ck_winograd_panel(conv->level);
+    conv->panels = (s->o + panel - 1) / panel;
+    conv->tiles_h = (s->oh + m - 1) / m;
+    conv->tiles_w = (s->ow + m - 1) / m;
+    const int64_t tiles = max_of(1, s->n * conv->tiles_h * conv->tiles_w);
+    const int64_t most = 24;
+    conv->blocks = min_of(tiles, rounded_up((tiles + most - 1) / most, max_of(1, threads)));
+    conv->panel_splits = 1;
+    if (tiles < threads * 12 && conv->panels >= threads) {
+        conv->blocks = 1;
+        conv->panel_splits = threads;
+    }
+    conv->block_tiles = (tiles + conv->blocks - 1) / conv->blocks;
+    conv->panel_group = max_of(1, min_of(conv->panels, 65536 / (planes * panel * conv->block_tiles)));
+    conv->units = conv->blocks * conv->panel_splits;
+    conv->scratch = ck_winograd_layout_of(conv).size;
+}
+
+int64_t ck_winograd_weights(const ck_winograd_conv *conv) {
+    return conv->panels * ck_winograd_panel(conv->level) * conv->shape.c * (conv->m + 2) * (conv->m + 2);
+}
+
+void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end, float *packed) {
+    static void (*const table[])(const ck_winograd_conv *, const float *, int64_t, int64_t, float *) =
+        CK_TABLE(ck_winograd_pack);
+    table[conv->level](conv, weight, begin, end, packed);
+}
+
+void ck_winograd_run(const ck_winograd_conv *conv, const ck_operands *operands, int64_t begin, int64_t end,
+                     float *scratch) {
+    static void (*const table[])(const ck_winograd_conv *, const ck_operands *, int64_t, int64_t, float *) =
+        CK_TABLE(ck_winograd_run);
+    table[conv->level](conv, operands, begin, end, scratch);
+}

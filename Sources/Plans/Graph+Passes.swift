@@ -1,0 +1,20 @@
+extension Graph {
+    /// Rewrites the graph so that each node is one step.
+    func optimize() {
+        removeIdentities()
+        takeSlicesEarly()
+        makeProducts()
+        foldFlattening()
+        foldIntoProducts()
+        bypassReshapes()
+        foldAffinesForward()
+        fuseActivations()
+        fuseChannelShuffles()
+        fuseResiduals()
+        fuseActivations()
+        fuseRowGathers()
+        bypassReshapes()
+        fusePrologues()
+        removeUnused()
+    }
+}

@@ -1,0 +1,163 @@
+import CKernels
+import Synchronization
+import Tensors
+
+/// A model's computation for images of one size, ready to run on any number of them.
+///
+/// Each image runs through the steps by itself: as many images at once as there are threads, each on one thread, and the
+/// rest one after the other with every step shared among the threads. A Linear with many weights at the model's end runs
+/// on all images at once instead, so that the weights are read once.
+///
+/// A plan may be run from several threads at once.
+package final class Plan: Sendable {
+    /// The number of threads that the steps are prepared for.
+    package let threads: Int
+    /// The output's shape for one image.
+    private let outputShape: [Int]
+    private let inputCount: Int
+    private let outputCount: Int
+    private let steps: [any Step]
+    /// Steps on the whole batch, behind the others.
+    private let batchSteps: [any BatchStep]
+    private let arenaSize: Int
+    private let batchArenaSize: Int
+    private let scratchSize: Int
+    let descriptions: [StepDescription]
+    /// Memory that is not in use.
+    private let memory = Mutex<[TensorStorage]>([])
+
+    /// - Parameters:
+    ///   - imageShape: the input's shape without the batch axis.
+    ///   - forward: the model, as it runs on a batch.
+    /// - Returns: `nil` where the images of a batch depend on each other: such a model cannot be planned.
+    package convenience init?(
+        imageShape: [Int], threads: Int, cache: PackedWeightCache, forward: (Tensor) -> Tensor
+    ) {
+        guard let graph = Graph.capture(imageShape: imageShape, forward) else { return nil }
+        graph.optimize()
+        self.init(graph, threads: threads, cache: cache)
+    }
+
+    init(_ graph: Graph, threads: Int, cache: PackedWeightCache) {
+        self.threads = threads
+        outputShape = graph.output.shape
+        inputCount = graph.input.count
+        outputCount = graph.output.count
+        let split = graph.firstBatchNode
+        let layout = MemoryLayout(graph, firstBatchNode: split)
+        var builder = StepBuilder(layout: layout, threads: threads, cache: cache)
+        for node in graph.nodes[..<split] { builder.append(node) }
+        if split == graph.nodes.count { builder.finish(graph) }
+        steps = builder.steps
+        var tail = StepBuilder(layout: layout, threads: threads, cache: cache)
+        for node in graph.nodes[split...] { tail.append(node) }
+        if split < graph.nodes.count { tail.finish(graph) }
+        batchSteps = tail.steps.map { step in
+            guard let step = step as? any BatchStep else {
+                preconditionFailure("Plan: \(step.kernel) does not run on a batch")
+            }
+            return step
+        }
+        descriptions = builder.descriptions + tail.descriptions
+        (arenaSize, batchArenaSize) = (layout.arenaSize, layout.batchArenaSize)
+        scratchSize = ((steps + batchSteps).map(\.scratchSize).max() ?? 0) + 31 & ~15
+    }
+
+    /// The output for a batch: `[N] + imageShape` to `[N · outputs of one image, ...]`.
+    package func run(_ input: Tensor) -> Tensor {
+        let batch = input.count / max(1, inputCount)
+        let output = Tensor(uninitialized: [outputShape[0] * batch] + outputShape.dropFirst())
+        run(batch: batch, input: input.pointer, output: output.mutablePointer, observe: nil)
+        withExtendedLifetime(input) {}
+        return output
+    }
+
+    /// Runs every step, and calls `observe` with the number of each and the seconds that it took.
+    private func run(
+        batch: Int, input: UnsafePointer<Float>, output: UnsafeMutablePointer<Float>,
+        observe: ((Int, Double) -> Void)?
+    ) {
+        // Whole rounds of one image on each thread; what is left is shared step by step.
+        let alone = threads > 1 && observe == nil ? batch / threads * threads : 0
+        let chunks = alone > 0 ? threads : 1
+        let perChunk = arenaSize + scratchSize
+        // A shared image needs one arena, and scratch memory for every thread.
+        let size = max(chunks * perChunk, arenaSize + threads * scratchSize) + batchArenaSize * batch
+        let block = takeMemory(size)
+        defer { giveMemory(block) }
+        let batchArena = block.pointer + (size - batchArenaSize * batch)
+
+        func execution(_ image: Int, _ arena: UnsafeMutablePointer<Float>, isParallel: Bool) -> Execution {
+            Execution(
+                arena: arena, batchArena: batchArena, input: input + image * inputCount,
+                output: output + image * outputCount, batch: batch, image: image, isParallel: isParallel,
+                scratch: arena + arenaSize, scratchSize: scratchSize)
+        }
+        if alone > 0 {
+            parallelFor(chunks, grain: 1) { first, last in
+                for chunk in first..<last {
+                    for image in alone * chunk / chunks..<alone * (chunk + 1) / chunks {
+                        let execution = execution(image, block.pointer + chunk * perChunk, isParallel: false)
+                        for step in steps { step.run(execution) }
+                    }
+                }
+            }
+        }
+        let isParallel = threads > 1
+        for image in alone..<batch {
+            let execution = execution(image, block.pointer, isParallel: isParallel)
+            for (index, step) in steps.enumerated() {
+                observed(index, observe) { step.run(execution) }
+            }
+        }
+        if !batchSteps.isEmpty {
+            let execution = execution(0, block.pointer, isParallel: isParallel)
+            for (index, step) in batchSteps.enumerated() {
+                observed(steps.count + index, observe) { step.runOnBatch(execution) }
+            }
+        }
+    }
+
+    private func observed(_ step: Int, _ observe: ((Int, Double) -> Void)?, _ body: () -> Void) {
+        guard let observe else { return body() }
+        let time = ContinuousClock().measure(body)
+        observe(step, time / .seconds(1))
+    }
+
+    /// The median seconds of each step over some runs on one image, in the order of ``descriptions``.
+    func timedSteps(runs: Int) -> [Double] {
+        let input = Tensor(repeating: 0.5, shape: [inputCount])
+        let output = Tensor(uninitialized: [outputCount])
+        var times = [[Double]](repeating: [], count: descriptions.count)
+        for _ in 0..<max(1, runs) {
+            run(batch: 1, input: input.pointer, output: output.mutablePointer) { times[$0].append($1) }
+        }
+        return times.map { $0.sorted()[$0.count / 2] }
+    }
+
+    // MARK: Memory
+
+    private func takeMemory(_ count: Int) -> TensorStorage {
+        memory.withLock { free in
+            guard let index = free.firstIndex(where: { $0.count >= count }) else { return nil }
+            return free.remove(at: index)
+        } ?? TensorStorage(count: count)
+    }
+
+    private func giveMemory(_ block: TensorStorage) {
+        memory.withLock { free in
+            free.append(block)
+            // One for each of some callers; the largest serve every batch.
+            if free.count > 4 { free.remove(at: free.indices.min { free[$0].count < free[$1].count }!) }
+        }
+    }
+}
+
+/// What a step does, for people.
+struct StepDescription: Sendable {
+    let kernel: String
+    let detail: String
+    let outputShape: [Int]
+    let place: String
+    let multiplyAdds: Int
+}

@@ -1,0 +1,121 @@
+import CKernels
+import Tensors
+
+/// A kernel that computes products: prepared for a shape and a number of threads.
+protocol ProductKernel: Sendable {
+    /// The name, for descriptions and as a key of packed weights.
+    static var name: String { get }
+
+    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue)
+
+    /// Chooses how the work is divided.
+    mutating func prepare(threads: Int)
+
+    var units: Int64 { get }
+    var scratch: Int64 { get }
+    /// What the layout of the packed weights depends on beside the product.
+    var layout: [Int] { get }
+    /// The number of floats of the packed weights, and how to make them.
+    func weightCount() -> Int
+    func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>)
+
+    func run(
+        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ scratch: UnsafeMutablePointer<Float>)
+}
+
+extension ProductKernel {
+    func prepared(threads: Int) -> Self {
+        var kernel = self
+        kernel.prepare(threads: threads)
+        return kernel
+    }
+}
+
+extension ck_packed_conv: ProductKernel {
+    static var name: String { "packed" }
+
+    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
+        self.init()
+        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
+        prologue = CK_PROLOGUE_NONE
+    }
+
+    mutating func prepare(threads: Int) { ck_packed_conv_prepare(&self, Int64(threads)) }
+
+    var layout: [Int] { [Int(level.rawValue)] }
+    func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_packed_conv_weights($0)) } }
+
+    func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
+        withUnsafePointer(to: self) { conv in
+            parallelFor(Int(panels), grain: 1) { ck_packed_conv_pack_panels(conv, weight, packed, Int64($0), Int64($1)) }
+        }
+    }
+
+    func run(
+        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        withUnsafePointer(to: self) { conv in
+            withUnsafePointer(to: operands) { operands in
+                withUnsafePointer(to: extras) { ck_packed_conv_run(conv, operands, $0, begin, end, scratch) }
+            }
+        }
+    }
+}
+
+extension ck_winograd_conv: ProductKernel {
+    static var name: String { "winograd" }
+
+    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
+        self.init()
+        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
+    }
+
+    mutating func prepare(threads: Int) { ck_winograd_prepare(&self, Int64(threads)) }
+
+    var layout: [Int] { [Int(level.rawValue), Int(m)] }
+    func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_winograd_weights($0)) } }
+
+    func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
+        withUnsafePointer(to: self) { conv in
+            parallelFor(Int(panels), grain: 1) { ck_winograd_pack(conv, weight, Int64($0), Int64($1), packed) }
+        }
+    }
+
+    func run(
+        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        withUnsafePointer(to: self) { conv in
+            withUnsafePointer(to: operands) { ck_winograd_run(conv, $0, begin, end, scratch) }
+        }
+    }
+}
+
+extension ck_depthwise_conv: ProductKernel {
+    static var name: String { "depthwise" }
+
+    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
+        self.init()
+        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
+    }
+
+    mutating func prepare(threads: Int) { ck_depthwise_prepare(&self, Int64(threads)) }
+
+    var layout: [Int] { [Int(level.rawValue)] }
+    func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_depthwise_weights($0)) } }
+
+    func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
+        withUnsafePointer(to: self) { ck_depthwise_pack($0, weight, packed) }
+    }
+
+    func run(
+        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        withUnsafePointer(to: self) { conv in
+            withUnsafePointer(to: operands) { ck_depthwise_run(conv, $0, nil, begin, end, scratch) }
+        }
+    }
+}

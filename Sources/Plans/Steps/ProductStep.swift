@@ -1,0 +1,136 @@
+import CKernels
+import Tensors
+
+/// A convolution or a Linear with packed weights.
+struct ProductStep<Kernel: ProductKernel>: Step {
+    var kernel: String { Kernel.name }
+    let multiplyAdds: Int
+    private let x: Operand
+    private let y: Operand
+    private let residual: Operand?
+    private let extras: Extras
+    private let weights: PackedWeights
+    private let bias: [Float]?
+    /// Prepared for all of the engine's threads, and for one.
+    private let parallel: Kernel
+    private let serial: Kernel
+
+    /// - Parameter configure: sets what only this kernel has.
+    init(
+        _ product: Product, _ node: Graph.Node, _ layout: MemoryLayout, threads: Int, cache: PackedWeightCache,
+        configure: (inout Kernel) -> Void = { _ in }
+    ) {
+        x = Operand(node.inputs[0], layout)
+        y = Operand(node.output, layout)
+        residual = product.hasResidual ? Operand(node.inputs[1], layout) : nil
+        let shape = product.shape(x, y)
+        let strides = ck_strides(
+            x: Int64(x.rowStride), y: Int64(y.rowStride), residual: Int64(residual?.rowStride ?? 0))
+        var kernel = Kernel(shape, strides, product.epilogue)
+        configure(&kernel)
+        (parallel, serial) = (kernel.prepared(threads: threads), kernel.prepared(threads: 1))
+        weights = cache.weights(product, parallel)
+        precondition(serial.layout == parallel.layout, "ProductStep: packed weights depend on the number of threads")
+        bias = product.weights.bias
+        extras = Extras(product, node, layout)
+        multiplyAdds = product.multiplyAdds(rows: Int(shape.oh * shape.ow))
+    }
+
+    var scratchSize: Int { Int(max(parallel.scratch, serial.scratch)) }
+
+    func run(_ execution: Execution) { run(execution, execution.isParallel ? parallel : serial) }
+
+    fileprivate func run(_ execution: Execution, _ kernel: Kernel) {
+        bias.withOptionalPointer { bias in
+            let operands = ck_operands(
+                x: execution.pointer(x.location), weight: weights.pointer, bias: bias,
+                residual: residual.map { UnsafePointer(execution.pointer($0.location)) },
+                y: execution.pointer(y.location))
+            extras.withPointers(execution) { extras in
+                execution.forEachPart(kernel.units) { kernel.run(operands, extras, $0, $1, $2) }
+            }
+        }
+    }
+}
+
+extension ProductStep: BatchStep where Kernel == ck_packed_conv {
+    func runOnBatch(_ execution: Execution) {
+        var conv = parallel
+        conv.shape.w = Int64(execution.batch)
+        conv.shape.ow = Int64(execution.batch)
+        conv.strides = ck_strides(
+            x: Int64(x.imageStride), y: Int64(y.imageStride), residual: Int64(residual?.imageStride ?? 0))
+        run(execution, conv.prepared(threads: execution.isParallel ? Engine.threads : 1))
+    }
+}
+
+/// The operands of a product beside those that every kernel has.
+private struct Extras {
+    let scale: [Float]?
+    let shift: [Float]?
+    let imageScale: Operand?
+    let inputRows: [Int32]?
+    let outputRows: [Int32]?
+
+    init(_ product: Product, _ node: Graph.Node, _ layout: MemoryLayout) {
+        var imageScale: Operand?
+        switch product.prologue {
+        case .none: (scale, shift) = (nil, nil)
+        case .affine(let affine): (scale, shift) = (affine.scale, affine.shift)
+        case .layerNorm(let scale, let shift, _): (self.scale, self.shift) = (scale, shift)
+        case .imageScale:
+            (scale, shift) = (nil, nil)
+            imageScale = Operand(node.inputs.last!, layout)
+        }
+        self.imageScale = imageScale
+        (inputRows, outputRows) = (product.inputRows, product.outputRows)
+    }
+
+    func withPointers(_ execution: Execution, _ body: (ck_packed_extras) -> Void) {
+        scale.withOptionalPointer { scale in
+            shift.withOptionalPointer { shift in
+                inputRows.withOptionalPointer { inputRows in
+                    outputRows.withOptionalPointer { outputRows in
+                        let scale = imageScale.map { UnsafePointer(execution.pointer($0.location)) } ?? scale
+                        body(ck_packed_extras(scale: scale, shift: shift, x_rows: inputRows, y_rows: outputRows))
+                    }
+                }
+            }
+        }
+    }
+}
+
+extension Optional {
+    /// Calls `body` with a pointer to an array's elements, or with `nil`.
+    fileprivate func withOptionalPointer<Element>(_ body: (UnsafePointer<Element>?) -> Void)
+    where Wrapped == [Element] {
+        guard let self else { return body(nil) }
+        self.withUnsafeBufferPointer { body($0.baseAddress) }
+    }
+}
+
+extension Product {
+    /// The shape for one image; a pointwise product's rows form one line of pixels.
+    func shape(_ x: Operand, _ y: Operand) -> ck_conv2d_shape {
+        guard isPointwise else { return geometry.shape(input: x.shape, output: y.shape) }
+        let width = combine == CK_COMBINE_INTERLEAVE ? y.width / 2 : y.width
+        let rows = inputRows?.count ?? x.rows
+        return geometry.shape(input: [1, 1, rows, x.width], output: [1, 1, rows, width])
+    }
+
+    var epilogue: ck_epilogue {
+        ck_epilogue(activation: activation?.kernel ?? CK_IDENTITY, combine: combine)
+    }
+
+    /// Sets a packed convolution's prologue.
+    func configure(_ conv: inout ck_packed_conv) {
+        switch prologue {
+        case .none: conv.prologue = CK_PROLOGUE_NONE
+        case .affine(let affine): conv.prologue = affine.hasReLU ? CK_PROLOGUE_AFFINE_RELU : CK_PROLOGUE_AFFINE
+        case .imageScale: conv.prologue = CK_PROLOGUE_IMAGE_SCALE
+        case .layerNorm(_, _, let eps):
+            conv.prologue = CK_PROLOGUE_LAYER_NORM
+            conv.eps = eps
+        }
+    }
+}
