@@ -71,6 +71,11 @@ final class Graph {
         valueCount = 1
     }
 
+    /// Values and the nodes that read them know each other.
+    deinit {
+        for node in nodes { node.setInputs([]) }
+    }
+
     func makeValue(shape: [Int], constant: Tensor? = nil) -> Value {
         valueCount += 1
         return Value(id: valueCount - 1, shape: shape, constant: constant)

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Plans against the same models operation by operation.
-@Suite struct PlanTests {
+@Suite(.serialized) struct PlanTests {
     /// Models, and sizes of images that they take beside their own.
     static let cases: [(model: String, sizes: [Int])] = {
         #if DEBUG
