@@ -22,7 +22,8 @@ package final class Plan: Sendable {
     private let arenaSize: Int
     private let batchArenaSize: Int
     private let scratchSize: Int
-    let descriptions: [StepDescription]
+    /// What each step does, in the order in which they run.
+    package let descriptions: [StepDescription]
     /// Memory that is not in use.
     private let memory = Mutex<[TensorStorage]>([])
 
@@ -125,7 +126,7 @@ package final class Plan: Sendable {
     }
 
     /// The median seconds of each step over some runs on one image, in the order of ``descriptions``.
-    func timedSteps(runs: Int) -> [Double] {
+    package func timedSteps(runs: Int) -> [Double] {
         let input = Tensor(repeating: 0.5, shape: [inputCount])
         let output = Tensor(uninitialized: [outputCount])
         var times = [[Double]](repeating: [], count: descriptions.count)
@@ -151,13 +152,4 @@ package final class Plan: Sendable {
             if free.count > 4 { free.remove(at: free.indices.min { free[$0].count < free[$1].count }!) }
         }
     }
-}
-
-/// What a step does, for people.
-struct StepDescription: Sendable {
-    let kernel: String
-    let detail: String
-    let outputShape: [Int]
-    let place: String
-    let multiplyAdds: Int
 }

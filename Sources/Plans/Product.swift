@@ -16,17 +16,35 @@ struct Product {
         case layerNorm(scale: [Float], shift: [Float], eps: Float)
     }
 
+    /// What the product's values are combined with on their way to memory.
+    enum Combine {
+        case none
+        /// The residual is added before the activation, or behind it.
+        case addBefore, addAfter
+        /// Each value goes behind the residual's value of the same channel: the shuffle of two halves' channels.
+        case interleave
+
+        var kernel: ck_combine {
+            switch self {
+            case .none: CK_COMBINE_NONE
+            case .addBefore: CK_COMBINE_ADD_BEFORE
+            case .addAfter: CK_COMBINE_ADD_AFTER
+            case .interleave: CK_COMBINE_INTERLEAVE
+            }
+        }
+    }
+
     /// Kernel 1 x 1 for a Linear.
     let geometry: Conv2dGeometry
     var weights: ProductWeights
     var prologue = Prologue.none
     var activation: Activation?
-    var combine = CK_COMBINE_NONE
+    var combine = Combine.none
     /// The row of the input of each row of the product, -1 for zeros; of the output likewise, -1 for none.
     var inputRows: [Int32]?
     var outputRows: [Int32]?
 
-    var hasResidual: Bool { combine != CK_COMBINE_NONE }
+    var hasResidual: Bool { combine != .none }
 
     /// Whether each output row depends on one input row, the same one unless ``inputRows`` says otherwise.
     var isPointwise: Bool {
@@ -35,7 +53,7 @@ struct Product {
     }
 
     /// Whether nothing happens to the sums but the bias, so that a factor can still go into the weights.
-    var isBare: Bool { activation == nil && combine == CK_COMBINE_NONE }
+    var isBare: Bool { activation == nil && combine == .none }
 
     var isDepthwise: Bool { geometry.groups > 1 && weights.base.shape[3] == 1 && weights.outputs == geometry.groups }
 

@@ -42,7 +42,7 @@ struct StepBuilder {
         descriptions.append(
             StepDescription(
                 kernel: step.kernel, detail: step.detail, outputShape: output.shape,
-                place: "\(layout.place(of: output).location)", multiplyAdds: step.multiplyAdds))
+                place: layout.place(of: output).location.summary, multiplyAdds: step.multiplyAdds))
     }
 
     private mutating func appendCopy(of part: Graph.Value, to whole: Graph.Value, offset: Int) {
@@ -60,7 +60,7 @@ struct StepBuilder {
         if product.isDepthwise {
             return ProductStep<ck_depthwise_conv>(product, node, layout, threads: threads, cache: cache)
         }
-        if product.combine != CK_COMBINE_INTERLEAVE, withUnsafePointer(to: shape, { ck_winograd_suits($0, Int64(threads)) }) {
+        if product.combine != .interleave, withUnsafePointer(to: shape, { ck_winograd_suits($0, Int64(threads)) }) {
             return ProductStep<ck_winograd_conv>(product, node, layout, threads: threads, cache: cache)
         }
         return ProductStep<ck_packed_conv>(

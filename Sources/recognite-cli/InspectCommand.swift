@@ -15,6 +15,9 @@ struct InspectCommand: ParsableCommand {
     @Flag(help: "Write the module graph in Graphviz's language.")
     var dot = false
 
+    @Flag(help: "Show the steps of the model's plan, as it runs in evaluation mode, with their times.")
+    var plan = false
+
     @Option(help: ArgumentHelp("The side of the square input image, in pixels.", valueName: "pixels"))
     var size: Int?
 
@@ -49,6 +52,16 @@ struct InspectCommand: ParsableCommand {
             return
         }
         let side = size ?? entry.inputSize
+        if plan {
+            // The embedding's plan: without the classifier.
+            let recognizer = try Recognizer(model: model, named: subject)
+            recognizer.eval()
+            guard let summary = recognizer.planSummary(imageShape: [side, side, 3], runs: 30) else {
+                throw InputError(path: subject, problem: "the model has no plan")
+            }
+            print(PlanTable(summary: summary).text)
+            return
+        }
         let summary = ModuleSummary(of: model, inputShape: [1, side, side, 3])
         print(summary.table(depth: depth ?? .max))
         print("\n\(subject): \(summary.total.parameters) parameters, \(summary.total.multiplyAdds) multiply-adds")

@@ -60,7 +60,7 @@ extension Graph {
             else { return }
             if var product = producer.product {
                 guard product.activation == nil,
-                    product.combine == CK_COMBINE_NONE || product.combine == CK_COMBINE_ADD_BEFORE
+                    product.combine == .none || product.combine == .addBefore
                 else { return }
                 product.activation = activation
                 absorb(producer, as: product, into: node)
@@ -84,7 +84,7 @@ extension Graph {
             // The summand that is made last: the other one is then there already.
             let candidates = [1, 0].compactMap { side -> (product: Product, producer: Node, residual: Value)? in
                 guard let producer = exclusiveProducer(of: node.inputs[side], for: node),
-                    let product = producer.product, product.combine == CK_COMBINE_NONE,
+                    let product = producer.product, product.combine == .none,
                     node.inputs[1 - side].constant == nil
                 else { return nil }
                 return (product, producer, node.inputs[1 - side])
@@ -92,7 +92,7 @@ extension Graph {
             guard let (merged, producer, residual) = candidates.max(by: { $0.producer.output.id < $1.producer.output.id })
             else { return }
             var product = merged
-            product.combine = product.activation == nil ? CK_COMBINE_ADD_BEFORE : CK_COMBINE_ADD_AFTER
+            product.combine = product.activation == nil ? .addBefore : .addAfter
             absorb(producer, as: product, into: node, residual: residual)
         }
     }
@@ -154,7 +154,7 @@ extension Graph {
     /// The product whose rows, perhaps reshaped, a gather alone reads.
     private func gatheredProducer(of gather: Node) -> Node? {
         guard let producer = exclusiveProducer(of: gather.inputs[0], for: gather), let product = producer.product,
-            product.isPointwise, product.outputRows == nil, product.combine == CK_COMBINE_NONE
+            product.isPointwise, product.outputRows == nil, product.combine == .none
         else { return nil }
         return producer
     }

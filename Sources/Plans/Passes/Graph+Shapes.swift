@@ -70,9 +70,9 @@ extension Graph {
             let (first, second) = (concatenate.inputs[0], concatenate.inputs[1])
             guard first.shape == second.shape, first.constant == nil,
                 let producer = exclusiveProducer(of: second, for: concatenate),
-                var product = producer.product, product.isPointwise, product.combine == CK_COMBINE_NONE
+                var product = producer.product, product.isPointwise, product.combine == .none
             else { return }
-            product.combine = CK_COMBINE_INTERLEAVE
+            product.combine = .interleave
             let x = producer.inputs
             node.kind = .product(product)
             node.setInputs([x[0], first] + x.dropFirst())

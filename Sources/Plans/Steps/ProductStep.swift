@@ -5,6 +5,7 @@ import Tensors
 struct ProductStep<Kernel: ProductKernel>: Step {
     var kernel: String { Kernel.name }
     let multiplyAdds: Int
+    let detail: String
     private let x: Operand
     private let y: Operand
     private let residual: Operand?
@@ -32,6 +33,7 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         weights = cache.weights(product, parallel)
         precondition(serial.layout == parallel.layout, "ProductStep: packed weights depend on the number of threads")
         bias = product.weights.bias
+        detail = product.summary
         extras = Extras(product, node, layout)
         multiplyAdds = product.multiplyAdds(rows: Int(shape.oh * shape.ow))
     }
@@ -113,13 +115,13 @@ extension Product {
     /// The shape for one image; a pointwise product's rows form one line of pixels.
     func shape(_ x: Operand, _ y: Operand) -> ck_conv2d_shape {
         guard isPointwise else { return geometry.shape(input: x.shape, output: y.shape) }
-        let width = combine == CK_COMBINE_INTERLEAVE ? y.width / 2 : y.width
+        let width = combine == .interleave ? y.width / 2 : y.width
         let rows = inputRows?.count ?? x.rows
         return geometry.shape(input: [1, 1, rows, x.width], output: [1, 1, rows, width])
     }
 
     var epilogue: ck_epilogue {
-        ck_epilogue(activation: activation?.kernel ?? CK_IDENTITY, combine: combine)
+        ck_epilogue(activation: activation?.kernel ?? CK_IDENTITY, combine: combine.kernel)
     }
 
     /// Sets a packed convolution's prologue.
