@@ -127,7 +127,8 @@ package final class Plan: Sendable {
 
     /// The median seconds of each step over some runs on one image, in the order of ``descriptions``.
     package func timedSteps(runs: Int) -> [Double] {
-        let input = Tensor(repeating: 0.5, shape: [inputCount])
+        var source = RandomSource(seed: 0)
+        let input = Tensor((0..<inputCount).map { _ in Float(source.normal()) }, shape: [inputCount])
         let output = Tensor(uninitialized: [outputCount])
         var times = [[Double]](repeating: [], count: descriptions.count)
         for _ in 0..<max(1, runs) {

@@ -61,6 +61,8 @@ final class BlockCache: Sendable {
 
     private let state = Mutex(State())
 
+    private static let largePage = 2 << 20
+
     /// Blocks beyond this many bytes go back to the system.
     private static let limit = 96 << 20
 
@@ -80,9 +82,14 @@ final class BlockCache: Sendable {
             return address
         }
         if let cached { return UnsafeMutableRawPointer(bitPattern: cached)! }
+        // Large blocks in large pages, where the system has them for those who ask.
+        let isLarge = bytes >= 2 * Self.largePage
         var block: UnsafeMutableRawPointer?
-        let status = posix_memalign(&block, 64, bytes)
+        let status = posix_memalign(&block, isLarge ? Self.largePage : 64, bytes)
         precondition(status == 0 && block != nil, "out of memory: \(bytes) bytes for a tensor")
+        #if canImport(Glibc)
+            if isLarge { madvise(block!, bytes, Int32(MADV_HUGEPAGE)) }
+        #endif
         return block!
     }
 
