@@ -29,27 +29,22 @@ struct Execution {
         }
     }
 
-    /// Runs `body(begin, end, scratch)` on parts of `0 ..< units` of at least `grain` units each.
-    func forEachPart(
-        _ units: Int64, grain: Int64 = 1, _ body: (Int64, Int64, UnsafeMutablePointer<Float>) -> Void
-    ) {
+    /// Runs `body(begin, end, chunk)` on parts of `0 ..< units` of at least `grain` units each, numbered from 0.
+    func forEachPart(_ units: Int64, grain: Int64 = 1, _ body: (Int64, Int64, Int) -> Void) {
         guard units > 0 else { return }
-        guard isParallel else { return body(0, units, scratch) }
+        guard isParallel else { return body(0, units, 0) }
         withoutActuallyEscaping(body) { body in
-            var context = (body: body, scratch: scratch, scratchSize: scratchSize)
-            withUnsafeMutablePointer(to: &context) { pointer in
+            withUnsafePointer(to: body) { pointer in
                 ck_pool_run(
                     units, grain,
                     { context, begin, end, chunk in
-                        let context = context!.assumingMemoryBound(
-                            to: (
-                                body: (Int64, Int64, UnsafeMutablePointer<Float>) -> Void,
-                                scratch: UnsafeMutablePointer<Float>, scratchSize: Int
-                            ).self)
-                        context.pointee.body(
-                            begin, end, context.pointee.scratch + Int(chunk) * context.pointee.scratchSize)
-                    }, pointer)
+                        context!.assumingMemoryBound(to: ((Int64, Int64, Int) -> Void).self)
+                            .pointee(begin, end, Int(chunk))
+                    }, UnsafeMutableRawPointer(mutating: pointer))
             }
         }
     }
+
+    /// The scratch memory of a part.
+    func scratch(ofChunk chunk: Int) -> UnsafeMutablePointer<Float> { scratch + chunk * scratchSize }
 }

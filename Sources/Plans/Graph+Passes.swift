@@ -1,6 +1,6 @@
 extension Graph {
     /// Rewrites the graph so that each node is one step.
-    func optimize() {
+    func optimize(threads: Int) {
         removeIdentities()
         takeSlicesEarly()
         makeProducts()
@@ -15,6 +15,7 @@ extension Graph {
         fuseRowGathers()
         bypassReshapes()
         fusePrologues()
+        fuseSqueezes(threads: threads)
         removeUnused()
     }
 }

@@ -32,6 +32,8 @@ final class Graph {
         var kind: Kind
         private(set) var inputs: [Value]
         let output: Value
+        /// A second result: the sums over an image's pixels of what a depthwise product makes, one row for each thread.
+        fileprivate(set) var sums: Value?
         fileprivate(set) var isRemoved = false
 
         fileprivate init(_ kind: Kind, _ inputs: [Value], _ output: Value) {
@@ -56,6 +58,8 @@ final class Graph {
         case operation(any Operation)
         /// A convolution or a Linear, with all that was merged into it.
         case product(Product)
+        /// The mean over an image's pixels, from their sums in rows.
+        case meanOfSums(pixels: Int)
         /// `max(0, scale x + shift)` or without the maximum, per channel.
         case channelAffine(ChannelAffine)
     }
@@ -96,6 +100,14 @@ final class Graph {
     }
 
     func setOutput(_ value: Value) { output = value }
+
+    /// Makes a node deliver its sums too, in `rows` rows.
+    func addSums(to node: Node, rows: Int) -> Value {
+        let value = makeValue(shape: [1, rows, node.output.width])
+        value.producer = node
+        node.sums = value
+        return value
+    }
 
     /// Removes a node whose output nobody reads any more.
     func remove(_ node: Node) {

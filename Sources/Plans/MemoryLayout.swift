@@ -83,6 +83,7 @@ struct MemoryLayout {
         }
         ownStorage(graph.input)
         for node in graph.nodes {
+            if let sums = node.sums { ownStorage(sums) }
             guard let source = node.viewedInput, let (storage, offset, rowStride) = storages[source.id] else {
                 ownStorage(node.output)
                 continue
@@ -108,7 +109,7 @@ struct MemoryLayout {
         }
         // How long each root is in use.
         for (index, node) in graph.nodes.enumerated() {
-            for value in node.inputs + [node.output] where value.constant == nil {
+            for value in node.inputs + [node.output] + (node.sums.map { [$0] } ?? []) where value.constant == nil {
                 let root = storages[value.id]!.storage.root.storage
                 root.first = min(root.first, index)
                 root.last = max(root.last, index)

@@ -35,7 +35,7 @@ package final class Plan: Sendable {
         imageShape: [Int], threads: Int, cache: PackedWeightCache, forward: (Tensor) -> Tensor
     ) {
         guard let graph = Graph.capture(imageShape: imageShape, forward) else { return nil }
-        graph.optimize()
+        graph.optimize(threads: threads)
         self.init(graph, threads: threads, cache: cache)
     }
 

@@ -25,6 +25,9 @@ struct StepBuilder {
         switch node.kind {
         case .product(let product): step = productStep(product, node)
         case .channelAffine(let affine): step = affineStep(affine, node)
+        case .meanOfSums(let pixels):
+            step = MeanStep(
+                sums: Operand(node.inputs[0], layout), mean: Operand(node.output, layout), pixels: pixels)
         case .operation(let operation): step = operationStep(operation, node)
         }
         append(step, node.output)
@@ -62,6 +65,9 @@ struct StepBuilder {
         }
         if product.combine != .interleave, withUnsafePointer(to: shape, { ck_winograd_suits($0, Int64(threads)) }) {
             return ProductStep<ck_winograd_conv>(product, node, layout, threads: threads, cache: cache)
+        }
+        if product.combine != .interleave, withUnsafePointer(to: shape, { ck_grouped_suits($0) }) {
+            return ProductStep<ck_grouped_conv>(product, node, layout, threads: threads, cache: cache)
         }
         return ProductStep<ck_packed_conv>(
             product, node, layout, threads: threads, cache: cache, configure: product.configure)
@@ -151,7 +157,7 @@ extension Graph.Node {
             guard operation is NormOperation || operation is BinaryOperation || operation is ActivationOperation
             else { return false }
             return inputs.allSatisfy { $0.constant == nil && $0.shape.count == 2 && $0.shape[0] == 1 }
-        case .channelAffine: return false
+        case .channelAffine, .meanOfSums: return false
         }
     }
 }

@@ -26,5 +26,6 @@
 #include "ck_winograd.h"
 #include "ck_depthwise.h"
 #include "ck_attention.h"
+#include "ck_grouped.h"
 
 #endif

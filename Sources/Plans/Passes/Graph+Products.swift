@@ -97,6 +97,20 @@ extension Graph {
         }
     }
 
+    /// Takes the means of a depthwise product's images (squeeze and excitation) from sums that the product adds up on its
+    /// way out, one row of sums for each thread.
+    func fuseSqueezes(threads: Int) {
+        rewrite { node in
+            guard let pool = node.operation(as: AdaptiveAvgPool2dOperation.self), pool.height == 1, pool.width == 1,
+                let producer = node.inputs[0].producer, producer.sums == nil, let product = producer.product,
+                product.isDepthwise, product.combine == .none
+            else { return }
+            let pixels = node.inputs[0].rows
+            node.kind = .meanOfSums(pixels: pixels)
+            node.setInputs([addSums(to: producer, rows: threads)])
+        }
+    }
+
     /// Merges what happens to the input of a 1 x 1 product into its prologue: squeeze and excitation's scales, norms.
     func fusePrologues() {
         rewrite { node in

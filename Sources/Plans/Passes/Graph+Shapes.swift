@@ -87,6 +87,7 @@ extension Graph.Node {
         switch kind {
         case .product(let product): product.isPointwise
         case .channelAffine: true
+        case .meanOfSums: false
         case .operation(let operation): operation is LayerNormOperation
         }
     }

@@ -59,9 +59,10 @@ struct AttentionStep: Step {
         let (x, y) = (execution.pointer(x.location), execution.pointer(y.location))
         withUnsafePointer(to: execution.isParallel ? parallel : serial) { attention in
             factors.withUnsafeBufferPointer { factors in
-                execution.forEachPart(attention.pointee.units) { begin, end, scratch in
+                execution.forEachPart(attention.pointee.units) { begin, end, chunk in
                     ck_attention_run(
-                        attention, x, factors.baseAddress, addends.pointer, y, begin, end, scratch)
+                        attention, x, factors.baseAddress, addends.pointer, y, begin, end,
+                        execution.scratch(ofChunk: chunk))
                 }
             }
         }

@@ -1,6 +1,13 @@
 import CKernels
 import Tensors
 
+/// What only some kernels read or write.
+struct ProductExtras {
+    let packed: ck_packed_extras
+    /// To which the sums over the pixels of a part are added.
+    var sums: UnsafeMutablePointer<Float>?
+}
+
 /// A kernel that computes products: prepared for a shape and a number of threads.
 protocol ProductKernel: Sendable {
     /// The name, for descriptions and as a key of packed weights.
@@ -20,7 +27,7 @@ protocol ProductKernel: Sendable {
     func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>)
 
     func run(
-        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ operands: ck_operands, _ extras: ProductExtras, _ begin: Int64, _ end: Int64,
         _ scratch: UnsafeMutablePointer<Float>)
 }
 
@@ -53,12 +60,12 @@ extension ck_packed_conv: ProductKernel {
     }
 
     func run(
-        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ operands: ck_operands, _ extras: ProductExtras, _ begin: Int64, _ end: Int64,
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         withUnsafePointer(to: self) { conv in
             withUnsafePointer(to: operands) { operands in
-                withUnsafePointer(to: extras) { ck_packed_conv_run(conv, operands, $0, begin, end, scratch) }
+                withUnsafePointer(to: extras.packed) { ck_packed_conv_run(conv, operands, $0, begin, end, scratch) }
             }
         }
     }
@@ -84,7 +91,7 @@ extension ck_winograd_conv: ProductKernel {
     }
 
     func run(
-        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ operands: ck_operands, _ extras: ProductExtras, _ begin: Int64, _ end: Int64,
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         withUnsafePointer(to: self) { conv in
@@ -111,11 +118,39 @@ extension ck_depthwise_conv: ProductKernel {
     }
 
     func run(
-        _ operands: ck_operands, _ extras: ck_packed_extras, _ begin: Int64, _ end: Int64,
+        _ operands: ck_operands, _ extras: ProductExtras, _ begin: Int64, _ end: Int64,
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         withUnsafePointer(to: self) { conv in
-            withUnsafePointer(to: operands) { ck_depthwise_run(conv, $0, nil, begin, end, scratch) }
+            withUnsafePointer(to: operands) { ck_depthwise_run(conv, $0, extras.sums, begin, end, scratch) }
+        }
+    }
+}
+
+extension ck_grouped_conv: ProductKernel {
+    static var name: String { "grouped" }
+
+    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
+        self.init()
+        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
+    }
+
+    mutating func prepare(threads: Int) { ck_grouped_prepare(&self, Int64(threads)) }
+
+    var scratch: Int64 { 0 }
+    var layout: [Int] { [Int(level.rawValue)] }
+    func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_grouped_weights($0)) } }
+
+    func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
+        withUnsafePointer(to: self) { ck_grouped_pack($0, weight, packed) }
+    }
+
+    func run(
+        _ operands: ck_operands, _ extras: ProductExtras, _ begin: Int64, _ end: Int64,
+        _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        withUnsafePointer(to: self) { conv in
+            withUnsafePointer(to: operands) { ck_grouped_run(conv, $0, begin, end) }
         }
     }
 }

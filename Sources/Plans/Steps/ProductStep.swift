@@ -9,6 +9,8 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     private let x: Operand
     private let y: Operand
     private let residual: Operand?
+    /// Where the sums over the pixels go: one row for each thread.
+    private let sums: Operand?
     private let extras: Extras
     private let weights: PackedWeights
     private let bias: [Float]?
@@ -24,6 +26,7 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         x = Operand(node.inputs[0], layout)
         y = Operand(node.output, layout)
         residual = product.hasResidual ? Operand(node.inputs[1], layout) : nil
+        sums = node.sums.map { Operand($0, layout) }
         let shape = product.shape(x, y)
         let strides = ck_strides(
             x: Int64(x.rowStride), y: Int64(y.rowStride), residual: Int64(residual?.rowStride ?? 0))
@@ -40,7 +43,10 @@ struct ProductStep<Kernel: ProductKernel>: Step {
 
     var scratchSize: Int { Int(max(parallel.scratch, serial.scratch)) }
 
-    func run(_ execution: Execution) { run(execution, execution.isParallel ? parallel : serial) }
+    func run(_ execution: Execution) {
+        // Waking another thread takes longer than some tens of thousands of multiply-adds.
+        run(execution, execution.isParallel && multiplyAdds > 1 << 15 ? parallel : serial)
+    }
 
     fileprivate func run(_ execution: Execution, _ kernel: Kernel) {
         bias.withOptionalPointer { bias in
@@ -48,8 +54,13 @@ struct ProductStep<Kernel: ProductKernel>: Step {
                 x: execution.pointer(x.location), weight: weights.pointer, bias: bias,
                 residual: residual.map { UnsafePointer(execution.pointer($0.location)) },
                 y: execution.pointer(y.location))
-            extras.withPointers(execution) { extras in
-                execution.forEachPart(kernel.units) { kernel.run(operands, extras, $0, $1, $2) }
+            let sums = sums.map { execution.pointer($0.location) }
+            if let sums { sums.update(repeating: 0, count: execution.isParallel ? self.sums!.count : y.width) }
+            extras.withPointers(execution) { packed in
+                execution.forEachPart(kernel.units) { begin, end, chunk in
+                    let extras = ProductExtras(packed: packed, sums: sums.map { $0 + chunk * y.width })
+                    kernel.run(operands, extras, begin, end, execution.scratch(ofChunk: chunk))
+                }
             }
         }
     }

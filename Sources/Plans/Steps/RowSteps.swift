@@ -43,6 +43,26 @@ struct GatherStep: Step {
     }
 }
 
+/// The mean over an image's pixels, from the sums that each thread has added up.
+struct MeanStep: Step {
+    let kernel = "mean_of_sums"
+    let scratchSize = 0
+    let multiplyAdds = 0
+    let sums: Operand
+    let mean: Operand
+    let pixels: Int
+
+    func run(_ execution: Execution) {
+        let (source, target) = (execution.pointer(sums.location), execution.pointer(mean.location))
+        let width = Int64(mean.width)
+        ck_affine_f32(1 / Float(pixels), 0, source, target, width)
+        // On one thread only the first row has been written.
+        for row in 1..<(execution.isParallel ? max(1, sums.rows) : 1) {
+            ck_axpy_f32(1 / Float(pixels), source + row * mean.width, target, width)
+        }
+    }
+}
+
 /// A function of each row: `body(x, y, rows)` gets runs of rows that lie one behind the other.
 struct RowStep: Step {
     let kernel: String
