@@ -35,7 +35,9 @@ import Testing
     @Test func listsTheCatalogue() throws {
         defer { cleanUp() }
         let list = try run("weights", "list", "resnet50", "vit_b_16")
-        #expect(list.status == 0 && list.output.contains(/IMAGENET1K_V2 +80.858 .* 232\/224:bilinear +default/), "\(list.output)")
+        #expect(
+            list.status == 0 && list.output.contains(/IMAGENET1K_V2 +80.858 .* 232\/224:bilinear +default/),
+            "\(list.output)")
         #expect(list.output.contains("384/384:bicubic") && list.output.contains("SWAG/blob/main/LICENSE"))
         let all = try run("models", "--weights", "--json")
         let rows = try #require(try JSONSerialization.jsonObject(with: Data(all.output.utf8)) as? [[String: Any]])
