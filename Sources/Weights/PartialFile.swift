@@ -44,7 +44,7 @@ final class PartialFile: @unchecked Sendable {
                 && ours.st_dev == named.st_dev
             let file = PartialFile(path: path, target: target, descriptor: descriptor)
             if access(target, F_OK) == 0 {
-                if isCurrent, ours.st_size == 0 { file.delete() }
+                if isCurrent { file.deleteIfEmpty() }
                 return nil
             }
             if isCurrent { return file }
@@ -90,4 +90,7 @@ final class PartialFile: @unchecked Sendable {
     }
 
     func delete() { unlink(path) }
+
+    /// Leaves nothing behind where nothing has come. After a commit the name is not this file's any more.
+    func deleteIfEmpty() { if size == 0 { delete() } }
 }

@@ -36,6 +36,7 @@ struct WeightDownload {
             try PartialFile.lock(target: target) { store.onWaiting?(entry) }
         }
         guard let file = locked else { return }
+        defer { file.deleteIfEmpty() }
         // What an earlier try has left may be damaged, or the server's file another one: then it starts anew, once.
         let isContinued = file.size > 0
         var hash = try download(url, into: file)

@@ -227,6 +227,15 @@ import Testing
         }
     }
 
+    /// The check itself ends no process, and refuses nothing that runs.
+    @Test(arguments: supportedModels) func oneImageOfTheUsualSizeCanBeTrainedWith(name: String) throws {
+        let model = try ModelRegistry.makeModel(name)
+        // Its auxiliary head leaves one pixel.
+        (model as? Inception3)?.AuxLogits = nil
+        let side = try ModelRegistry.entry(name).inputSize
+        try model.checkInput(shape: [1, side, side, 3])
+    }
+
     @Test func modelsOfOneSizeSaySo() throws {
         for (name, size) in [("vit_b_16", 224), ("maxvit_t", 224)] {
             let recognizer = try Recognizer(name)

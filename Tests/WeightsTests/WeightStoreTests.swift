@@ -128,6 +128,7 @@
                 return error.map { "\($0)" } ?? ""
             }
             let missing = message(store)
+            #expect(try names() == [])
             for part in ["404", server.address + "/" + entry.fileName, folder.path + "/" + entry.fileName] {
                 #expect(missing.contains(part), "\(missing)")
             }
