@@ -12,6 +12,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-crypto", "3.12.3"..<"5.0.0"),
     ],
     targets: [
         .systemLibrary(
@@ -40,9 +41,12 @@ let package = Package(
         .target(name: "CImaging", dependencies: ["CTurboJPEG", "CPNG"]),
         .target(name: "Imaging", dependencies: ["Tensors", "CImaging", "CWebP"]),
         .target(
+            name: "Weights",
+            dependencies: ["Imaging", "Tensors", .product(name: "Crypto", package: "swift-crypto")]),
+        .target(
             name: "Recognite",
             dependencies: [
-                "Imaging", "ModelZoo", "Layers", "Tensors", .product(name: "Logging", package: "swift-log"),
+                "Imaging", "ModelZoo", "Layers", "Tensors", "Weights", .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
             name: "recognite-cli",
@@ -61,13 +65,14 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Recognite"], path: "Tests/Support"),
         .testTarget(
             name: "RecogniteTests", dependencies: ["Recognite", "TestSupport"], resources: [.copy("Golden")]),
-        .testTarget(name: "CommandTests", dependencies: ["Recognite", "recognite-cli"]),
+        .testTarget(name: "CommandTests", dependencies: ["Recognite", "recognite-cli", "TestSupport"]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),
         .testTarget(
             name: "ModelZooTests", dependencies: ["ModelZoo", "Layers", "Tensors"],
             resources: [.copy("Fixtures")]),
+        .testTarget(name: "WeightsTests", dependencies: ["Recognite", "TestSupport"]),
         .testTarget(
             name: "ImagingTests", dependencies: ["Imaging", "CImaging", "Tensors"], resources: [.copy("Fixtures")]),
     ],

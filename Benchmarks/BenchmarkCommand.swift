@@ -24,6 +24,12 @@ struct BenchmarkCommand: ParsableCommand {
     @Option(help: "Seconds to measure each cell.")
     var seconds = 1.5
 
+    @Option(
+        help: ArgumentHelp(
+            "Measure instead how long it takes to load this checkpoint into the model, and how much memory.",
+            valueName: "file"))
+    var load: String?
+
     @Flag(help: "Print one JSON object per cell instead of a table.")
     var json = false
 
@@ -50,6 +56,10 @@ struct BenchmarkCommand: ParsableCommand {
 
     func run() throws {
         Engine.setThreads(threads)
+        if let load {
+            for name in modelNames { print(try LoadResult.measure(name, file: load).text) }
+            return
+        }
         if !json { print(BenchmarkResult.header) }
         for name in modelNames {
             for batch in batchSizes! {

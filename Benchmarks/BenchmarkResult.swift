@@ -48,7 +48,7 @@ struct BenchmarkResult: Encodable {
             checksum: checksum)
     }
 
-    private static func peakResidentMegabytes() -> Double {
+    static func peakResidentMegabytes() -> Double {
         var usage = rusage()
         #if canImport(Glibc)
             getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)

@@ -7,8 +7,12 @@ percent of some gradients: a sign changes, a unit switches off, and everything b
 implementation in float32 comes closer to another one than that, torch's own memory formats among themselves included.
 For each model this writes how far three float32 runs of torch (default, channels last, without oneDNN) are from its
 float64 run, the farthest of them: root mean square of the difference over that of the tensor, for the logits, the loss,
-each gradient that the golden file lists, and the calibrated embeddings. Tests allow a multiple of it beside their usual
-tolerance.
+each gradient that the golden file lists, and the calibrated embeddings. It is taken over all elements and over those
+that the golden file holds, and the larger one counts: a unit that flips may sit at one of those few. Tests allow a
+multiple of it beside their usual tolerance.
+
+A figure above 1 says that the gradient is zero (that of a bias whose channel is normalized afterwards), and what float32
+has there is rounding; tests hold it against the gradient of the same layer's weight.
 """
 import argparse, gc, json, pathlib, sys, warnings
 
@@ -51,6 +55,13 @@ def run(name, dtype, channels_last=False, onednn=True):
     return {k: v.double() for k, v in result.items()}
 
 
+def distance(got, exact, indices):
+    """Root mean square of the difference over that of `exact`: of all elements or of the probed ones, the larger."""
+    difference, scale = (got - exact).flatten(), exact.norm().clamp_min(1e-300) / exact.numel() ** 0.5
+    parts = [difference, difference[indices]] if indices else [difference]
+    return max((part.norm() / part.numel() ** 0.5 / scale).item() for part in parts)
+
+
 table = json.loads(args.out.read_text()) if args.out.exists() else {}
 for name in args.models or sorted(p.stem for p in (args.reference / "golden").glob("*.json")):
     if not args.models and name in table:
@@ -59,13 +70,16 @@ for name in args.models or sorted(p.stem for p in (args.reference / "golden").gl
     wanted = ["logits", "calibrated raw", "calibrated embedding"]
     if name not in HUGE:
         wanted += ["loss", *golden["train"]["gradients"]]
+    train, calibrated = golden["train"], golden["calibrated"]
+    probes = {"logits": train["logits"], "calibrated raw": calibrated["raw"],
+              "calibrated embedding": calibrated["embedding"], **train.get("gradients", {})}
     exact = run(name, torch.float64)
-    row = dict.fromkeys(wanted, 0.0)
+    # A model that is measured again keeps the larger figures: other numbers of threads round differently.
+    row = {key: table.get(name, {}).get(key, 0.0) for key in wanted}
     for options in ({}, {"channels_last": True}, {"onednn": False}):
         got = run(name, torch.float32, **options)
         for key in wanted:
-            scale = exact[key].norm().clamp_min(1e-300)
-            row[key] = max(row[key], ((got[key] - exact[key]).norm() / scale).item())
+            row[key] = max(row[key], distance(got[key], exact[key], probes.get(key, {}).get("index")))
         del got
     table[name] = {k: float(f"{v:.2g}") for k, v in row.items()}
     args.out.write_text("{\n" + ",\n".join(f'"{k}": {json.dumps(v)}' for k, v in sorted(table.items())) + "\n}\n")

@@ -139,6 +139,14 @@ private final class InceptionAux: Module {
 }
 
 extension GoogLeNet {
+    /// The head itself where a file's last layer fits it, a new one where it does not, none without a file's.
+    static func head(_ head: Module?, inChannels: Int, like entry: StateDict.Entry?) -> Module? {
+        guard let entry else { return nil }
+        guard let classes = entry.shape.first, classes > 0 else { return head }
+        let fits = ((head as? InceptionAux)?.fc2 as? Linear)?.outFeatures == classes
+        return fits ? head : InceptionAux(inChannels, classes)
+    }
+
     static let registry = [
         ModelRegistry.Entry(name: "googlenet", inputSize: 224) { GoogLeNet(numClasses: $0) }
     ]

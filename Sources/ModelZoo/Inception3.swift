@@ -110,6 +110,13 @@ private final class InceptionAux: Module {
 }
 
 extension Inception3 {
+    /// The head itself where a file's last layer fits it, a new one where it does not, none without a file's.
+    static func head(_ head: Module?, like entry: StateDict.Entry?) -> Module? {
+        guard let entry else { return nil }
+        guard let classes = entry.shape.first, classes > 0 else { return head }
+        return ((head as? InceptionAux)?.fc as? Linear)?.outFeatures == classes ? head : InceptionAux(768, classes)
+    }
+
     static let registry = [
         ModelRegistry.Entry(name: "inception_v3", inputSize: 299) { Inception3(numClasses: $0) }
     ]

@@ -27,33 +27,21 @@ public final class MNASNet: Module {
         Stage(kernelSize: 3, expansion: 6, outChannels: 320, blocks: 1, stride: 1),
     ]
 
+    /// The factor of all channels but those of the last convolution.
+    private let width: Double
     @Child public var layers: Module
     @Child public var classifier: Module
 
     /// - Parameter width: the factor of all channels but those of the last convolution.
     public init(width: Double, numClasses: Int = 1000) {
         let lastChannels = 1280
-        let stemChannels = makeDivisible(32 * width)
+        self.width = width
         var channels = makeDivisible(16 * width)
-        var layers: [Module] = [
-            Conv2d(3, stemChannels, kernelSize: 3, stride: 2, padding: 1, bias: false),
-            batchNorm(stemChannels),
-            ReLU(),
-            Conv2d(stemChannels, stemChannels, kernelSize: 3, padding: 1, groups: stemChannels, bias: false),
-            batchNorm(stemChannels),
-            ReLU(),
-            Conv2d(stemChannels, channels, kernelSize: 1, bias: false),
-            batchNorm(channels),
-        ]
+        var layers = Self.stem(makeDivisible(32 * width), channels)
         for stage in Self.stages {
             let outChannels = makeDivisible(Double(stage.outChannels) * width)
-            let blocks = (0..<stage.blocks).map { block in
-                defer { channels = outChannels }
-                return InvertedResidual(
-                    channels, outChannels, kernelSize: stage.kernelSize, stride: block == 0 ? stage.stride : 1,
-                    expansion: stage.expansion)
-            }
-            layers.append(Sequential(blocks))
+            layers.append(Self.blocks(stage, channels, outChannels))
+            channels = outChannels
         }
         layers += [
             Conv2d(channels, lastChannels, kernelSize: 1, bias: false),
@@ -69,6 +57,46 @@ public final class MNASNet: Module {
     }
 
     public override func forward(_ x: Tensor) -> Tensor { classifier(layers(x).globalAveragePool()) }
+
+    private static func stem(_ stemChannels: Int, _ outChannels: Int) -> [Module] {
+        [
+            Conv2d(3, stemChannels, kernelSize: 3, stride: 2, padding: 1, bias: false),
+            batchNorm(stemChannels),
+            ReLU(),
+            Conv2d(stemChannels, stemChannels, kernelSize: 3, padding: 1, groups: stemChannels, bias: false),
+            batchNorm(stemChannels),
+            ReLU(),
+            Conv2d(stemChannels, outChannels, kernelSize: 1, bias: false),
+            batchNorm(outChannels),
+        ]
+    }
+
+    private static func blocks(_ stage: Stage, _ inChannels: Int, _ outChannels: Int) -> Module {
+        Sequential(
+            (0..<stage.blocks).map { block in
+                InvertedResidual(
+                    block == 0 ? inChannels : outChannels, outChannels, kernelSize: stage.kernelSize,
+                    stride: block == 0 ? stage.stride : 1, expansion: stage.expansion)
+            })
+    }
+
+    /// Whether the stem has the channels that it has at width 1, as in every network of torchvision's first version.
+    var hasFixedStem: Bool { ((layers as? Sequential)?[0] as? Conv2d)?.outChannels == 32 }
+
+    /// Turns the network into one of torchvision's first version, whose stem did not become narrower or wider.
+    ///
+    /// - Returns: puts the stem back.
+    func setFixedStem() -> () -> Void {
+        guard let layers = layers as? Sequential else { return {} }
+        let outChannels = makeDivisible(Double(Self.stages[0].outChannels) * width)
+        let new = Self.stem(32, 16) + [Self.blocks(Self.stages[0], 16, outChannels)]
+        let old = new.indices.map { layers[$0] }
+        for (index, module) in new.enumerated() {
+            module.train(isTraining)
+            layers[index] = module
+        }
+        return { for (index, module) in old.enumerated() { layers[index] = module } }
+    }
 }
 
 /// TensorFlow's momentum of 0.9997, in PyTorch's sense.

@@ -235,6 +235,18 @@ private final class RelativeAttention: Module {
     }
 }
 
+extension MaxVit.Config {
+    /// Whether partitions divide every stage of square images of a size.
+    func takes(imageSize: Int) -> Bool {
+        var size = (imageSize + 1) / 2
+        return imageSize > 0
+            && stages.allSatisfy { _ in
+                size = (size + 1) / 2
+                return size % partition == 0
+            }
+    }
+}
+
 extension MaxVit {
     static let tiny = Config(
         stemChannels: 64,
@@ -247,8 +259,8 @@ extension MaxVit {
         headChannels: 32, partition: 7, stochasticDepth: 0.2)
 
     static let registry = [
-        ModelRegistry.Entry(name: "maxvit_t", inputSize: 224) {
-            MaxVit(tiny, imageSize: IntPair($1), numClasses: $0)
-        }
+        ModelRegistry.Entry(
+            name: "maxvit_t", inputSize: 224, takesSize: { tiny.takes(imageSize: $0) },
+            buildForSize: { MaxVit(tiny, imageSize: IntPair($1), numClasses: $0) })
     ]
 }

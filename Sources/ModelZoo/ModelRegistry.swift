@@ -10,6 +10,7 @@ public enum ModelRegistry {
         public let inputSize: Int
         /// Whether the model takes images of the one size alone that it is built for.
         public let hasFixedInputSize: Bool
+        private let takesSize: @Sendable (_ imageSize: Int) -> Bool
         let build: @Sendable (_ numClasses: Int, _ imageSize: Int) -> Module
 
         /// An architecture that takes images of any size.
@@ -17,19 +18,24 @@ public enum ModelRegistry {
             self.name = name
             self.inputSize = inputSize
             hasFixedInputSize = false
+            takesSize = { $0 > 0 }
             self.build = { numClasses, _ in build(numClasses) }
         }
 
         /// An architecture that is built for one size of images.
         init(
-            name: String, inputSize: Int,
+            name: String, inputSize: Int, takesSize: @escaping @Sendable (_ imageSize: Int) -> Bool,
             buildForSize: @escaping @Sendable (_ numClasses: Int, _ imageSize: Int) -> Module
         ) {
             self.name = name
             self.inputSize = inputSize
             hasFixedInputSize = true
+            self.takesSize = takesSize
             build = buildForSize
         }
+
+        /// Whether the architecture can be built for square images of a size, in pixels.
+        public func canBeBuilt(forImageSize imageSize: Int) -> Bool { takesSize(imageSize) }
     }
 
     /// All architectures in alphabetical order.
@@ -66,6 +72,7 @@ public enum ModelRegistry {
     ///
     /// - Parameter imageSize: the side of the square images that the model will get, in pixels, for an architecture
     ///   that is built for one size; `nil` stands for its ``Entry/inputSize``. Others take any size.
+    /// - Precondition: the architecture ``Entry/canBeBuilt(forImageSize:)``.
     /// - Throws: ``UnknownModelError``.
     public static func makeModel(
         _ name: String, numClasses: Int = 1000, imageSize: Int? = nil

@@ -5,10 +5,12 @@ import Tensors
 /// Weights whose position embedding cannot be brought to another image size.
 public struct PositionEmbeddingError: Error, CustomStringConvertible {
     public let description: String
+
+    public init(description: String) { self.description = description }
 }
 
 extension VisionTransformer {
-    private static let positionKey = "encoder.pos_embedding"
+    static let positionKey = "encoder.pos_embedding"
 
     /// A state dict for images of another size: the position embedding, seen as an image of one pixel per patch, is
     /// resized by bicubic interpolation with aligned corners; the class token's stays. Where the size is the same
@@ -45,6 +47,17 @@ extension VisionTransformer {
         result[positionKey] = StateDict.Entry(
             .concatenated([embedding.sliced(axis: 1, 0..<1), resized], axis: 1))
         return result
+    }
+
+    /// The side of the images that a state dict is for, in pixels; `nil` if it does not tell.
+    public static func imageSize(of state: StateDict) -> Int? {
+        // The file is not trusted: sizes that no network has must not be multiplied.
+        guard let embedding = state[positionKey]?.shape, embedding.count == 3, embedding[1] > 1,
+            embedding.allSatisfy({ $0 > 0 }), let projection = state["conv_proj.weight"]?.shape, projection.count == 4,
+            (1...1024).contains(projection[3])
+        else { return nil }
+        let side = Int(Double(embedding[1] - 1).squareRoot().rounded())
+        return side * side == embedding[1] - 1 ? side * projection[3] : nil
     }
 
     /// A state dict with today's keys: the published weights name the layers of a perceptron `linear_1` and `linear_2`,

@@ -19,6 +19,8 @@ public final class VisionTransformer: Module {
 
     /// The side of the images that the model takes, in pixels.
     public let imageSize: Int
+    /// The side of a patch, in pixels.
+    public let patchSize: Int
     /// `[1, 1, C]`.
     public let classToken: Parameter
     @Child public var convProj: Module
@@ -31,6 +33,7 @@ public final class VisionTransformer: Module {
             imageSize > 0 && imageSize % config.patchSize == 0,
             "VisionTransformer: an image size of \(imageSize) is no multiple of the patch size \(config.patchSize)")
         self.imageSize = imageSize
+        patchSize = config.patchSize
         let side = imageSize / config.patchSize
         classToken = Parameter(key: "class_token", shape: [1, 1, config.width], initializer: .zeros)
         let projection = Conv2d(
@@ -115,8 +118,8 @@ extension VisionTransformer {
     ]
 
     static let registry = configs.map { name, config in
-        ModelRegistry.Entry(name: name, inputSize: 224) {
-            VisionTransformer(config, imageSize: $1, numClasses: $0)
-        }
+        ModelRegistry.Entry(
+            name: name, inputSize: 224, takesSize: { $0 > 0 && $0 % config.patchSize == 0 },
+            buildForSize: { VisionTransformer(config, imageSize: $1, numClasses: $0) })
     }
 }

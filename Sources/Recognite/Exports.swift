@@ -3,3 +3,4 @@
 @_exported import Layers
 @_exported import ModelZoo
 @_exported import Tensors
+@_exported import Weights

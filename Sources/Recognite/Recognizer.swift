@@ -1,6 +1,7 @@
 import Layers
 import ModelZoo
 import Tensors
+import Weights
 
 /// A backbone that turns images into embeddings and, for training, a classifier over them.
 ///
@@ -31,18 +32,33 @@ public final class Recognizer: Module {
     /// - Parameters:
     ///   - modelName: the architecture, by torchvision's name.
     ///   - numClasses: the number of classes to train with; `nil`: no classifier.
-    ///   - weights: pretrained weights to start from; `nil`: random ones, see `withRandomSeed`.
+    ///   - weights: pretrained weights to start from, an entry of the catalogue or a file; `nil`: random ones, see
+    ///     `withRandomSeed`.
     ///   - clfBias: whether the classifier has a bias; beside normalized weights it can worsen the result.
     ///   - normalize: whether embeddings and class weights are scaled to norm 1.
-    /// - Throws: `UnknownModelError`; the weights' errors.
+    ///   - imageSize: the side of the images for `vit_*` and `maxvit_t`, in pixels; `nil`: that of the weights, or 224.
+    ///     A Vision Transformer's position embedding is resized for it. All others take any size.
+    ///   - transformInput: see ``load(_:transformInput:from:)``.
+    ///   - store: where entries of the catalogue are looked for and downloaded to.
+    /// - Throws: `UnknownModelError`, ``ImageSizeError``; the weights' errors.
     public convenience init(
         _ modelName: String, numClasses: Int? = nil, weights: PretrainedWeights? = nil, clfBias: Bool = false,
-        normalize: Bool = true
+        normalize: Bool = true, imageSize: Int? = nil, transformInput: Bool? = nil, from store: WeightStore? = nil
     ) throws {
-        try self.init(
-            model: ModelRegistry.makeModel(modelName), named: modelName, numClasses: numClasses, clfBias: clfBias,
-            normalize: normalize)
-        if let weights { try load(weights) }
+        let loaded = try weights.map { try LoadedWeights($0, for: modelName, store: store ?? WeightStore()) }
+        let state = loaded?.recognizerState
+        let model: Module
+        if let loaded, let state {
+            model = try loaded.makeModel(modelName, for: state.model, imageSize: imageSize)
+        } else {
+            model = try makeBlankModel(modelName, imageSize: imageSize)
+        }
+        try self.init(model: model, named: modelName, numClasses: numClasses, clfBias: clfBias, normalize: normalize)
+        if let loaded, let state {
+            try load(loaded, state, transformInput: transformInput)
+        } else if let transformInput, let family = backbone as? any InputTransforming {
+            family.transformInput = transformInput
+        }
     }
 
     /// A recognizer over any model that ends with a fully-connected layer; the model becomes its backbone.

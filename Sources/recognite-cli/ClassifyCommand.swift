@@ -23,9 +23,10 @@ struct ClassifyCommand: ParsableCommand {
 
     func run() throws {
         try engine.apply {
-            let model = try loadClassifier(modelOptions.model, weights: .file(modelOptions.weights!))
-            let preset = try modelOptions.preset(inputOptions.preset)
-            let unreadable = try BatchRunner(options: inputOptions, preset: preset).run(model) { results in
+            let model = try modelOptions.loadClassifier()
+            let preset = try modelOptions.preset(inputOptions.preset, for: model)
+            let runner = BatchRunner(options: inputOptions, preset: preset, modelName: modelOptions.model)
+            let unreadable = try runner.run(model) { results in
                 for result in results { print(lines(result)) }
             }
             if unreadable > 0 { throw ExitCode.failure }

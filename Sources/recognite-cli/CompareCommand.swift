@@ -17,7 +17,7 @@ struct CompareCommand: ParsableCommand {
         try engine.apply {
             let recognizer = try modelOptions.makeRecognizer()
             recognizer.eval()
-            let preset = try modelOptions.preset(inputOptions.preset)
+            let preset = try modelOptions.preset(inputOptions.preset, for: recognizer.backbone)
             var results: [BatchRunner.Result] = []
             var unreadable = 0
             let time = try ContinuousClock().measure {

@@ -41,10 +41,10 @@ struct EmbedCommand: ParsableCommand {
 
     func run() throws {
         try engine.apply {
-            let preset = try modelOptions.preset(inputOptions.preset)
             let writer = try VectorWriter(path: output)
             let recognizer = try modelOptions.makeRecognizer(classes: classes, normalize: normalize)
             try saveWeights.map { try recognizer.stateDict().write(safetensorsTo: $0) }
+            let preset = try modelOptions.preset(inputOptions.preset, for: recognizer.backbone)
             recognizer.train(mode == .train)
             let unreadable = try BatchRunner(options: inputOptions, preset: preset).run(recognizer) {
                 try writer.write($0)

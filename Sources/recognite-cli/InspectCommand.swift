@@ -45,13 +45,15 @@ struct InspectCommand: ParsableCommand {
 
     private func inspectModel() throws {
         let entry = try ModelRegistry.entry(subject)
-        let model = try ModelRegistry.makeModel(subject)
+        let side = size ?? entry.inputSize
+        try entry.check(imageSize: side)
+        let model = try ModelRegistry.makeModel(subject, imageSize: side)
         model.eval()
+        try model.checkInput(shape: [1, side, side, 3], named: subject)
         if dot {
             print(ModuleGraph(model, name: subject, depth: depth ?? .max).dot)
             return
         }
-        let side = size ?? entry.inputSize
         if plan {
             // The embedding's plan: without the classifier.
             let recognizer = try Recognizer(model: model, named: subject)

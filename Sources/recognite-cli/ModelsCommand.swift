@@ -9,6 +9,9 @@ struct ModelsCommand: ParsableCommand {
     @Flag(help: "Print a JSON array.")
     var json = false
 
+    @Flag(help: "List the published weights of each architecture, with their accuracy and preset.")
+    var weights = false
+
     @OptionGroup var engine: EngineOptions
 
     private struct Row: Encodable {
@@ -26,6 +29,7 @@ struct ModelsCommand: ParsableCommand {
 
     func run() throws {
         try engine.apply {
+            if weights { return try WeightsTable(WeightCatalogue.entries, store: WeightStore()).print(json: json) }
             let rows = try ModelRegistry.entries.map { entry in
                 let model = try ModelRegistry.makeModel(entry.name)
                 return Row(

@@ -17,6 +17,10 @@ struct RecogniteProcess {
     }()
 
     static func run(_ arguments: String..., environment: [String: String] = [:]) throws -> RecogniteProcess {
+        try run(arguments, environment: environment)
+    }
+
+    static func run(_ arguments: [String], environment: [String: String]) throws -> RecogniteProcess {
         let process = Process()
         process.executableURL = executable
         process.arguments = arguments

@@ -5,6 +5,8 @@ import Recognite
 struct BatchRunner {
     let options: InputOptions
     let preset: ClassificationPreset
+    /// What errors call the network; `nil`: what it calls itself.
+    var modelName: String?
 
     /// One input's output: a picture's path, or an array's path with the image's index in it.
     struct Result {
@@ -43,7 +45,7 @@ struct BatchRunner {
                     unreadable += 1
                 }
             }
-            if !images.isEmpty { try consume(results(network, preset(images), names: names)) }
+            if !images.isEmpty { try consume(results(network, preset(images), names)) }
             done += pictures.count
             bar.show(done)
             pictures = []
@@ -59,7 +61,7 @@ struct BatchRunner {
                 for low in stride(from: 0, to: images.shape[0], by: options.batchSize) {
                     let high = min(images.shape[0], low + options.batchSize)
                     let names = (low..<high).map { "\(path)[\($0)]" }
-                    try consume(results(network, images.sliced(axis: 0, low..<high), names: names))
+                    try consume(results(network, images.sliced(axis: 0, low..<high), names))
                 }
                 done += 1
                 bar.show(done)
@@ -69,7 +71,12 @@ struct BatchRunner {
         return unreadable
     }
 
-    private func results(_ network: Module, _ images: Tensor, names: [String]) -> [Result] {
+    private func results(_ network: Module, _ images: Tensor, _ names: [String]) throws -> [Result] {
+        do {
+            try network.checkInput(shape: images.shape, named: modelName)
+        } catch {
+            throw InputError(path: names.count == 1 ? names[0] : "\(names[0]) …", problem: "\(error)")
+        }
         let output = GradientMode.disabled { network(images) }
         return names.enumerated().map { index, name in
             Result(name: name, output: output.sliced(axis: 0, index..<index + 1).reshaped([output.shape[1]]))

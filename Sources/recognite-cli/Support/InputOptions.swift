@@ -14,7 +14,8 @@ struct InputOptions: ParsableArguments {
         help: ArgumentHelp(
             """
             How pictures become network input: RESIZE/CROP with an optional :bilinear or :bicubic, such as \
-            256/224:bilinear or 232/224. By default, that of the model's weights.
+            256/224:bilinear or 232/224. By default that of the weights, if they are published ones, or the resize to 8/7 \
+            of the model's input size that most of those have.
             """, valueName: "preset"))
     var preset: PresetArgument?
 
