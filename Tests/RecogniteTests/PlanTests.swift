@@ -29,7 +29,8 @@ import Testing
             }
             #expect(planned.shape == eager.shape)
             let scale = eager.norm().scalars[0] / Float(eager.shape[1]).squareRoot()
-            for (index, (a, b)) in zip(planned.scalars, eager.scalars).enumerated() where !(abs(a - b) <= 2e-4 * scale + 1e-3 * abs(b)) {
+            for (index, (a, b)) in zip(planned.scalars, eager.scalars).enumerated()
+            where !(abs(a - b) <= 2e-4 * scale + 1e-3 * abs(b)) {
                 Issue.record("\(model) at \(size): element \(index) is \(a) in the plan, \(b) without")
                 break
             }

@@ -89,7 +89,8 @@ extension Graph {
                 else { return nil }
                 return (product, producer, node.inputs[1 - side])
             }
-            guard let (merged, producer, residual) = candidates.max(by: { $0.producer.output.id < $1.producer.output.id })
+            guard
+                let (merged, producer, residual) = candidates.max(by: { $0.producer.output.id < $1.producer.output.id })
             else { return }
             var product = merged
             product.combine = product.activation == nil ? .addBefore : .addAfter

@@ -55,7 +55,9 @@ extension ck_packed_conv: ProductKernel {
 
     func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
         withUnsafePointer(to: self) { conv in
-            parallelFor(Int(panels), grain: 1) { ck_packed_conv_pack_panels(conv, weight, packed, Int64($0), Int64($1)) }
+            parallelFor(Int(panels), grain: 1) {
+                ck_packed_conv_pack_panels(conv, weight, packed, Int64($0), Int64($1))
+            }
         }
     }
 

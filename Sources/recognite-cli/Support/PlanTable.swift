@@ -10,7 +10,8 @@ struct PlanTable {
         let isTimed = total > 0
         let rows = summary.rows.enumerated().map { index, row in
             var cells = [
-                "\(index)", row.kernel, row.detail, "[" + row.outputShape.map(String.init).joined(separator: ", ") + "]",
+                "\(index)", row.kernel, row.detail,
+                "[" + row.outputShape.map(String.init).joined(separator: ", ") + "]",
                 row.place, String(format: "%.1f", Double(row.multiplyAdds) / 1e6),
             ]
             if isTimed {
@@ -23,7 +24,8 @@ struct PlanTable {
             }
             return cells
         }
-        let header = ["step", "kernel", "detail", "output", "place", "M mult-adds"] + (isTimed ? ["us", "GFLOP/s", "%"] : [])
+        let header =
+            ["step", "kernel", "detail", "output", "place", "M mult-adds"] + (isTimed ? ["us", "GFLOP/s", "%"] : [])
         let table = TextTable(header: header, rows: rows, leftColumns: [1, 2, 3, 4]).text
         return isTimed ? table + String(format: "\n\n%.2f ms in all", total * 1e3) : table
     }

@@ -1,0 +1,345 @@
+import CKernels
+import Testing
+
+/// The convolutions of inference plans against the reference loop with the prologue and epilogue as their formulas read.
+extension KernelTests {
+    @Suite struct InferenceConvolution {
+        enum Kernel: CaseIterable { case packed, winograd, depthwise, grouped }
+
+        static let activations = [
+            CK_RELU, CK_RELU6, CK_HARDSWISH, CK_HARDSIGMOID, CK_SILU, CK_GELU, CK_SIGMOID, CK_TANH, CK_IDENTITY,
+        ]
+
+        /// One problem, drawn from a seed.
+        struct Problem {
+            var shape = ck_conv2d_shape()
+            var strides = ck_strides()
+            var epilogue = ck_epilogue()
+            var prologue = CK_PROLOGUE_NONE
+            var gathers = false
+            var scatters = false
+            var hasBias = false
+
+            var inputRows: Int { Int(shape.n * shape.h * shape.w) }
+            var rows: Int { Int(shape.n * shape.oh * shape.ow) }
+            var outputs: Int { Int(shape.o) * (epilogue.combine == CK_COMBINE_INTERLEAVE ? 2 : 1) }
+
+            /// `nil` where the draw leaves no output.
+            init?(_ kernel: Kernel, _ random: inout Random) {
+                func pick<T>(_ values: T...) -> T { values[Int(random.next() % UInt64(values.count))] }
+                var isRows = false
+                (shape.n, shape.h, shape.w) = (pick(1, 2, 3), pick(1, 3, 6, 9, 14), pick(1, 4, 7, 15, 17))
+                (shape.stride_h, shape.stride_w, shape.dilation_h, shape.dilation_w) = (1, 1, 1, 1)
+                (shape.kh, shape.kw, shape.groups) = (1, 1, 1)
+                var combines = [CK_COMBINE_NONE, CK_COMBINE_ADD_BEFORE, CK_COMBINE_ADD_AFTER, CK_COMBINE_INTERLEAVE]
+                switch kernel {
+                case .packed:
+                    shape.groups = pick(1, 1, 2, 5)
+                    isRows = shape.groups == 1 && pick(true, false)
+                    shape.c = shape.groups * pick(1, 3, 5, 16, 30, 64)
+                    shape.o = shape.groups * pick(1, 7, 16, 24, 31, 33, 48, 80)
+                    if !isRows {
+                        (shape.kh, shape.kw) = (pick(1, 2, 3, 5), pick(1, 2, 3, 7))
+                        (shape.stride_h, shape.stride_w) = (pick(1, 2, 4), pick(1, 2, 4))
+                        (shape.pad_top, shape.pad_left) = (pick(0, 1, 3), pick(0, 2, 3))
+                        (shape.dilation_h, shape.dilation_w) = (pick(1, 1, 2), pick(1, 1, 2))
+                    }
+                case .winograd:
+                    (shape.kh, shape.kw) = (3, 3)
+                    (shape.pad_top, shape.pad_left) = (pick(0, 1, 2), pick(0, 1, 2))
+                    (shape.c, shape.o) = (pick(1, 3, 16, 30, 64), pick(1, 7, 16, 31, 33, 80))
+                    combines.removeLast()
+                case .depthwise:
+                    let k: Int64 = pick(3, 5, 7, 2)
+                    let stride: Int64 = pick(1, 2)
+                    (shape.kh, shape.kw, shape.stride_h, shape.stride_w) = (k, k, stride, stride)
+                    (shape.pad_top, shape.pad_left) = (pick(k / 2, 0), pick(k / 2, 1))
+                    (shape.dilation_h, shape.dilation_w) = pick((1, 1), (1, 1), (2, 1))
+                    shape.c = pick(1, 5, 16, 24, 58, 70)
+                    (shape.o, shape.groups) = (shape.c, shape.c)
+                case .grouped:
+                    shape.groups = pick(1, 2, 3, 6, 9) + 1
+                    (shape.c, shape.o) = (4 * shape.groups, 4 * shape.groups)
+                    let (k, stride): (Int64, Int64) = pick((3, 1), (3, 2), (1, 1), (5, 1))
+                    (shape.kh, shape.kw, shape.stride_h, shape.stride_w) = (k, k, stride, stride)
+                    (shape.pad_top, shape.pad_left) = (k / 2, k / 2)
+                    combines.removeLast()
+                }
+                let height = shape.h + 2 * shape.pad_top - shape.dilation_h * (shape.kh - 1) - 1
+                let width = shape.w + 2 * shape.pad_left - shape.dilation_w * (shape.kw - 1) - 1
+                guard height >= 0, width >= 0 else { return nil }
+                (shape.oh, shape.ow) = (height / shape.stride_h + 1, width / shape.stride_w + 1)
+                epilogue.activation = InferenceConvolution.activations[Int(random.next() % 9)]
+                epilogue.combine = combines[Int(random.next() % UInt64(combines.count))]
+                if isRows {
+                    prologue = pick(
+                        CK_PROLOGUE_NONE, CK_PROLOGUE_AFFINE, CK_PROLOGUE_AFFINE_RELU, CK_PROLOGUE_IMAGE_SCALE,
+                        CK_PROLOGUE_LAYER_NORM)
+                    (gathers, scatters) = (pick(true, false), pick(true, false))
+                }
+                hasBias = pick(true, true, false)
+                strides.x = shape.c + pick(0, 3)
+                strides.y = outputs.int64 + pick(0, 5)
+                strides.residual = shape.o + pick(0, 2)
+            }
+        }
+
+        /// The operands of a problem and what comes out of it.
+        final class Operands {
+            let problem: Problem
+            let x: Floats, weight: Floats, bias: Floats?, residual: Floats, scale: Floats, shift: Floats
+            let inputRows: [Int32]?, outputRows: [Int32]?
+            let eps: Float = 1e-5
+
+            init(_ problem: Problem, _ random: inout Random) {
+                self.problem = problem
+                let s = problem.shape
+                x = random.floats((problem.inputRows - 1) * Int(problem.strides.x) + Int(s.c))
+                weight = random.floats(Int(s.o * s.kh * s.kw * (s.c / s.groups)))
+                bias = problem.hasBias ? random.floats(Int(s.o)) : nil
+                residual = random.floats((problem.rows - 1) * Int(problem.strides.residual) + Int(s.o))
+                scale = random.floats(Int(s.n * s.c))
+                shift = random.floats(Int(s.c))
+                let (from, count) = (UInt64(problem.inputRows), problem.rows)
+                inputRows =
+                    problem.gathers
+                    ? (0..<count).map { _ in random.next() % 7 == 0 ? -1 : Int32(random.next() % from) } : nil
+                var order = (0..<Int32(count)).map { $0 }
+                for i in stride(from: count - 1, to: 0, by: -1) { order.swapAt(i, Int(random.next() % UInt64(i + 1))) }
+                outputRows = problem.scatters ? order.map { random.next() % 7 == 0 ? -1 : $0 } : nil
+            }
+
+            /// What `y` must hold, from what it held before.
+            func expected(_ guardValue: Float) -> Floats {
+                let s = problem.shape, (c, o) = (Int(s.c), Int(s.o))
+                let dense = Floats(problem.inputRows * c)
+                for row in 0..<problem.inputRows {
+                    let source = inputRows.map { Int($0[row]) } ?? row
+                    guard source >= 0 else { continue }
+                    let values = (0..<c).map { Double(x.pointer[source * Int(problem.strides.x) + $0]) }
+                    let mean = values.reduce(0, +) / Double(c)
+                    let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(c)
+                    let image = row / Int(s.oh * s.ow)
+                    for k in 0..<c {
+                        let (a, b) = (Double(scale.pointer[k]), Double(shift.pointer[k]))
+                        dense.pointer[row * c + k] =
+                            switch problem.prologue {
+                            case CK_PROLOGUE_AFFINE: Float(a * values[k] + b)
+                            case CK_PROLOGUE_AFFINE_RELU: Float(max(0, a * values[k] + b))
+                            case CK_PROLOGUE_IMAGE_SCALE: Float(Double(scale.pointer[image * c + k]) * values[k])
+                            case CK_PROLOGUE_LAYER_NORM:
+                                Float((values[k] - mean) / (variance + Double(eps)).squareRoot() * a + b)
+                            default: Float(values[k])
+                            }
+                    }
+                }
+                let sums = Floats(problem.rows * o), values = Floats(problem.rows * o)
+                ck_conv2d_forward_f32_ref([s], dense.pointer, weight.pointer, bias?.pointer, sums.pointer)
+                let combine = problem.epilogue.combine
+                func place(_ row: Int) -> Int { outputRows.map { Int($0[row]) } ?? row }
+                func other(_ row: Int, _ k: Int) -> Float {
+                    residual.pointer[place(row) * Int(problem.strides.residual) + k]
+                }
+                for row in 0..<problem.rows where place(row) >= 0 && combine == CK_COMBINE_ADD_BEFORE {
+                    for k in 0..<o { sums.pointer[row * o + k] += other(row, k) }
+                }
+                ck_activation_forward_f32_ref(
+                    problem.epilogue.activation, sums.pointer, values.pointer, Int64(sums.count))
+                let y = Floats(outputCount, filledWith: guardValue)
+                for row in 0..<problem.rows where place(row) >= 0 {
+                    let target = y.pointer + place(row) * Int(problem.strides.y)
+                    for k in 0..<o {
+                        let value = values.pointer[row * o + k]
+                        switch combine {
+                        case CK_COMBINE_INTERLEAVE: (target[2 * k], target[2 * k + 1]) = (other(row, k), value)
+                        case CK_COMBINE_ADD_AFTER: target[k] = value + other(row, k)
+                        default: target[k] = value
+                        }
+                    }
+                }
+                return y
+            }
+
+            var outputCount: Int { (problem.rows - 1) * Int(problem.strides.y) + problem.outputs }
+
+            /// Runs a prepared kernel over its units in the given parts.
+            func run(
+                _ packed: Floats, units: Int64, scratch: Int64, parts: Int64, guardValue: Float,
+                _ body: (
+                    UnsafePointer<ck_operands>, UnsafePointer<ck_packed_extras>, Int64, Int64,
+                    UnsafeMutablePointer<Float>
+                ) -> Void
+            ) -> Floats {
+                let y = Floats(outputCount, filledWith: guardValue)
+                // Allocated with the alignment that kernels ask for, full of NaN, and with a guard behind it.
+                let memory = UnsafeMutableRawPointer.allocate(byteCount: (Int(scratch) + 16) * 4, alignment: 64)
+                defer { memory.deallocate() }
+                let work = memory.bindMemory(to: Float.self, capacity: Int(scratch) + 16)
+                work.initialize(repeating: .nan, count: Int(scratch))
+                (work + Int(scratch)).initialize(repeating: guardValue, count: 16)
+                var operands = ck_operands(
+                    x: x.pointer, weight: packed.pointer, bias: bias?.pointer, residual: residual.pointer,
+                    y: y.pointer)
+                func withRows(_ rows: [Int32]?, _ body: (UnsafePointer<Int32>?) -> Void) {
+                    guard let rows else { return body(nil) }
+                    rows.withUnsafeBufferPointer { body($0.baseAddress) }
+                }
+                withRows(inputRows) { inputRows in
+                    withRows(outputRows) { outputRows in
+                        var extras = ck_packed_extras(
+                            scale: scale.pointer, shift: shift.pointer, x_rows: inputRows, y_rows: outputRows)
+                        for part in 0..<parts {
+                            body(&operands, &extras, units * part / parts, units * (part + 1) / parts, work)
+                        }
+                    }
+                }
+                for i in 0..<16 { #expect(work[Int(scratch) + i] == guardValue, "scratch overrun") }
+                return y
+            }
+        }
+
+        @Test(arguments: Kernel.allCases) func agreesWithTheReference(_ kernel: Kernel) {
+            let guardValue: Float = 12345
+            for seed in 0..<160 {
+                var random = Random(seed * 7919 + 13)
+                guard let problem = Problem(kernel, &random) else { continue }
+                let operands = Operands(problem, &random)
+                let expected = operands.expected(guardValue)
+                atEveryLevel { level in
+                    if kernel == .grouped, !ck_grouped_suits([problem.shape]) { return }
+                    var first: Floats?
+                    for threads: Int64 in 1...4 {
+                        let y = result(kernel, operands, threads: threads, guardValue: guardValue)
+                        let label = "\(kernel), seed \(seed), \(level), \(threads) threads: \(problem)"
+                        expectClose(y, expected, tolerance: 3e-5, label)
+                        // Everything between the rows' channels is as it was.
+                        for (index, (a, b)) in zip(y.values, expected.values).enumerated() where b == guardValue {
+                            if a != b { Issue.record("\(label): wrote between rows, at \(index)") }
+                        }
+                        if let first, first.values != y.values {
+                            Issue.record("\(label): the result depends on how the work is divided")
+                        }
+                        first = first ?? y
+                    }
+                }
+            }
+        }
+
+        private func result(_ kernel: Kernel, _ o: Operands, threads: Int64, guardValue: Float) -> Floats {
+            let problem = o.problem, parts = threads == 1 ? 1 : threads + 1
+            switch kernel {
+            case .packed:
+                var conv = ck_packed_conv()
+                (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
+                (conv.prologue, conv.eps) = (problem.prologue, o.eps)
+                ck_packed_conv_prepare(&conv, threads)
+                let packed = Floats(Int(ck_packed_conv_weights(&conv)))
+                ck_packed_conv_pack(&conv, o.weight.pointer, packed.pointer)
+                return o.run(packed, units: conv.units, scratch: conv.scratch, parts: parts, guardValue: guardValue) {
+                    ck_packed_conv_run(&conv, $0, $1, $2, $3, $4)
+                }
+            case .winograd:
+                var conv = ck_winograd_conv()
+                (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
+                ck_winograd_prepare(&conv, threads)
+                let packed = Floats(Int(ck_winograd_weights(&conv)))
+                ck_winograd_pack(&conv, o.weight.pointer, 0, conv.panels, packed.pointer)
+                return o.run(packed, units: conv.units, scratch: conv.scratch, parts: parts, guardValue: guardValue) {
+                    ck_winograd_run(&conv, $0, $2, $3, $4)
+                }
+            case .depthwise:
+                var conv = ck_depthwise_conv()
+                (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
+                ck_depthwise_prepare(&conv, threads)
+                let packed = Floats(Int(ck_depthwise_weights(&conv)))
+                ck_depthwise_pack(&conv, o.weight.pointer, packed.pointer)
+                return o.run(packed, units: conv.units, scratch: conv.scratch, parts: parts, guardValue: guardValue) {
+                    ck_depthwise_run(&conv, $0, nil, $2, $3, $4)
+                }
+            case .grouped:
+                var conv = ck_grouped_conv()
+                (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
+                ck_grouped_prepare(&conv, threads)
+                let packed = Floats(Int(ck_grouped_weights(&conv)))
+                ck_grouped_pack(&conv, o.weight.pointer, packed.pointer)
+                return o.run(packed, units: conv.units, scratch: 0, parts: parts, guardValue: guardValue) {
+                    ck_grouped_run(&conv, $0, $2, $3)
+                }
+            }
+        }
+
+        /// Smaller tiles, for weights that are packed for few pixels.
+        @Test(arguments: [2, 3, 4]) func winogradTilesOfEachSizeAgree(m: Int64) {
+            for seed in 0..<30 {
+                var random = Random(seed + 1000)
+                guard var problem = Problem(.winograd, &random) else { continue }
+                problem.epilogue.combine = CK_COMBINE_NONE
+                let operands = Operands(problem, &random)
+                let expected = operands.expected(0)
+                atEveryLevel { level in
+                    var conv = ck_winograd_conv()
+                    (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
+                    conv.m = m
+                    ck_winograd_prepare(&conv, 2)
+                    let packed = Floats(Int(ck_winograd_weights(&conv)))
+                    ck_winograd_pack(&conv, operands.weight.pointer, 0, conv.panels, packed.pointer)
+                    let y = operands.run(packed, units: conv.units, scratch: conv.scratch, parts: 1, guardValue: 0) {
+                        ck_winograd_run(&conv, $0, $2, $3, $4)
+                    }
+                    expectClose(y, expected, tolerance: 3e-5, "m \(m), seed \(seed), \(level)")
+                }
+            }
+        }
+
+        @Test func depthwiseAddsUpItsOutputs() {
+            for seed in 0..<40 {
+                var random = Random(seed + 2000)
+                guard var problem = Problem(.depthwise, &random) else { continue }
+                problem.epilogue.combine = CK_COMBINE_NONE
+                let operands = Operands(problem, &random)
+                let (c, pixels) = (Int(problem.shape.c), Int(problem.shape.oh * problem.shape.ow))
+                let y = operands.expected(0)
+                let expected = (0..<Int(problem.shape.n) * c).map { index in
+                    (0..<pixels).reduce(0.0) { sum, pixel in
+                        sum + Double(y.pointer[(index / c * pixels + pixel) * Int(problem.strides.y) + index % c])
+                    }
+                }
+                atEveryLevel { level in
+                    var conv = ck_depthwise_conv()
+                    (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
+                    ck_depthwise_prepare(&conv, 2)
+                    let packed = Floats(Int(ck_depthwise_weights(&conv)))
+                    ck_depthwise_pack(&conv, operands.weight.pointer, packed.pointer)
+                    let sums = Floats(expected.count)
+                    _ = operands.run(packed, units: conv.units, scratch: 0, parts: 3, guardValue: 0) {
+                        ck_depthwise_run(&conv, $0, sums.pointer, $2, $3, $4)
+                    }
+                    expectClose(
+                        sums.values.map(Double.init), expected, tolerance: 1e-4, "seed \(seed), \(level): \(problem)")
+                }
+            }
+        }
+
+        /// Plans of different image sizes and numbers of threads share packed weights.
+        @Test func packedLayoutDependsOnTheWeightsAlone() {
+            var random = Random(5)
+            guard let problem = (0..<100).lazy.compactMap({ _ in Problem(.packed, &random) }).first else { return }
+            let weight = random.floats(
+                Int(problem.shape.o * problem.shape.kh * problem.shape.kw * (problem.shape.c / problem.shape.groups)))
+            var layouts: Set<[Float]> = []
+            for (threads, size) in [(1, 20), (2, 20), (3, 57), (8, 224)] {
+                var conv = ck_packed_conv()
+                conv.shape = problem.shape
+                (conv.shape.h, conv.shape.w, conv.shape.oh, conv.shape.ow) = (
+                    size.int64, size.int64, size.int64, size.int64
+                )
+                conv.strides = problem.strides
+                ck_packed_conv_prepare(&conv, threads.int64)
+                let packed = Floats(Int(ck_packed_conv_weights(&conv)))
+                ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                layouts.insert(packed.values)
+            }
+            #expect(layouts.count == 1)
+        }
+    }
+}
