@@ -4,8 +4,15 @@ import Testing
 extension KernelTests {
     @Suite struct Attention {
         struct Case: CustomTestStringConvertible, Sendable {
-            var batch = 2, tokens: Int, heads = 2, depth: Int, isCosine = false, hasBias = false, windows = 0
-            var scale: Float = 0.2, slack = 0
+            var batch = 2
+            var tokens: Int
+            var heads = 2
+            var depth: Int
+            var isCosine = false
+            var hasBias = false
+            var windows = 0
+            var scale: Float = 0.2
+            var slack = 0
             var testDescription: String {
                 "\(batch) x \(tokens) tokens, \(heads) heads of \(depth), \(isCosine ? "cosine" : "dot"), "
                     + "\(hasBias ? "bias, " : "")\(windows) masks"

@@ -211,7 +211,8 @@ extension KernelTests {
                     for threads: Int64 in 1...4 {
                         let y = result(kernel, operands, threads: threads, guardValue: guardValue)
                         let label = "\(kernel), seed \(seed), \(level), \(threads) threads: \(problem)"
-                        expectClose(y, expected, tolerance: 3e-5, label)
+                        // Winograd's error is relative to the products that cancel, which a single output may be far below.
+                        expectClose(y, expected, tolerance: kernel == .winograd ? 1e-4 : 3e-5, label)
                         // Everything between the rows' channels is as it was.
                         for (index, (a, b)) in zip(y.values, expected.values).enumerated() where b == guardValue {
                             if a != b { Issue.record("\(label): wrote between rows, at \(index)") }
@@ -245,7 +246,8 @@ extension KernelTests {
                 let packed = Floats(Int(ck_winograd_weights(&conv)))
                 ck_winograd_pack(&conv, o.weight.pointer, 0, conv.panels, packed.pointer)
                 return o.run(packed, units: conv.units, scratch: conv.scratch, parts: parts, guardValue: guardValue) {
-                    ck_winograd_run(&conv, $0, $2, $3, $4)
+                    operands, _, begin, end, scratch in
+                    ck_winograd_run(&conv, operands, begin, end, scratch)
                 }
             case .depthwise:
                 var conv = ck_depthwise_conv()
@@ -254,7 +256,8 @@ extension KernelTests {
                 let packed = Floats(Int(ck_depthwise_weights(&conv)))
                 ck_depthwise_pack(&conv, o.weight.pointer, packed.pointer)
                 return o.run(packed, units: conv.units, scratch: conv.scratch, parts: parts, guardValue: guardValue) {
-                    ck_depthwise_run(&conv, $0, nil, $2, $3, $4)
+                    operands, _, begin, end, scratch in
+                    ck_depthwise_run(&conv, operands, nil, begin, end, scratch)
                 }
             case .grouped:
                 var conv = ck_grouped_conv()
@@ -263,7 +266,8 @@ extension KernelTests {
                 let packed = Floats(Int(ck_grouped_weights(&conv)))
                 ck_grouped_pack(&conv, o.weight.pointer, packed.pointer)
                 return o.run(packed, units: conv.units, scratch: 0, parts: parts, guardValue: guardValue) {
-                    ck_grouped_run(&conv, $0, $2, $3)
+                    operands, _, begin, end, _ in
+                    ck_grouped_run(&conv, operands, begin, end)
                 }
             }
         }
@@ -284,7 +288,8 @@ extension KernelTests {
                     let packed = Floats(Int(ck_winograd_weights(&conv)))
                     ck_winograd_pack(&conv, operands.weight.pointer, 0, conv.panels, packed.pointer)
                     let y = operands.run(packed, units: conv.units, scratch: conv.scratch, parts: 1, guardValue: 0) {
-                        ck_winograd_run(&conv, $0, $2, $3, $4)
+                        operands, _, begin, end, scratch in
+                        ck_winograd_run(&conv, operands, begin, end, scratch)
                     }
                     expectClose(y, expected, tolerance: 3e-5, "m \(m), seed \(seed), \(level)")
                 }
@@ -312,7 +317,8 @@ extension KernelTests {
                     ck_depthwise_pack(&conv, operands.weight.pointer, packed.pointer)
                     let sums = Floats(expected.count)
                     _ = operands.run(packed, units: conv.units, scratch: 0, parts: 3, guardValue: 0) {
-                        ck_depthwise_run(&conv, $0, sums.pointer, $2, $3, $4)
+                        operands, _, begin, end, scratch in
+                        ck_depthwise_run(&conv, operands, sums.pointer, begin, end, scratch)
                     }
                     expectClose(
                         sums.values.map(Double.init), expected, tolerance: 1e-4, "seed \(seed), \(level): \(problem)")
