@@ -3,7 +3,7 @@ import Foundation
 import Recognite
 
 @main
-struct BenchmarkCommand: ParsableCommand {
+struct BenchmarkCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "recognite-benchmark",
         abstract: "Measures how long models take to compute embeddings, with random weights and images.",
@@ -30,6 +30,9 @@ struct BenchmarkCommand: ParsableCommand {
             valueName: "file"))
     var load: String?
 
+    @Flag(help: "Measure instead an Embedder: the latency of a lone caller, and the throughput of 64 callers at once.")
+    var embedder = false
+
     @Flag(help: "Print one JSON object per cell instead of a table.")
     var json = false
 
@@ -54,10 +57,17 @@ struct BenchmarkCommand: ParsableCommand {
         return sizes.isEmpty || sizes.contains(nil) ? nil : sizes.compactMap { $0 }
     }
 
-    func run() throws {
+    func run() async throws {
         Engine.setThreads(threads)
         if let load {
             for name in modelNames { print(try LoadResult.measure(name, file: load).text) }
+            return
+        }
+        if embedder {
+            for name in modelNames {
+                let result = try await EmbedderResult.measure(name, seconds: seconds)
+                print(json ? try result.json() : result.text)
+            }
             return
         }
         if !json { print(BenchmarkResult.header) }

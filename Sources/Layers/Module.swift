@@ -31,6 +31,13 @@ open class Module {
         return Engine.withoutPlans { planned(x) ?? forward(x) }
     }
 
+    /// To be called when a property of the module that is no parameter, buffer or child, but that its `forward` reads in
+    /// evaluation mode, has changed: plans that were made before are then made anew.
+    public final func invalidatePlans() { revision.change() }
+
+    /// Another number after each ``invalidatePlans()``.
+    let revision = Version()
+
     /// The plans of this module, as the outermost one of a call.
     let plans = PlanCache()
 

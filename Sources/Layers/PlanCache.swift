@@ -91,6 +91,7 @@ final class PlanCache: @unchecked Sendable {
 struct ModuleState: Equatable {
     let module: ObjectIdentifier
     let isTraining: Bool
+    let revision: UInt64
     let tensors: [UInt64]
 }
 
@@ -126,6 +127,7 @@ extension Module {
         modules.map { module in
             ModuleState(
                 module: ObjectIdentifier(module), isTraining: module.isTraining,
+                revision: module.revision.current,
                 tensors: module.members.flatMap { member -> [UInt64] in
                     switch member {
                     case .parameter(_, let parameter): [parameter.version.current]

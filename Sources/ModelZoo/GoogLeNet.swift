@@ -17,7 +17,9 @@ public final class GoogLeNet: Module {
 
     /// Whether the images, normalized with ImageNet's statistics, are normalized with 0.5 and 0.5 first: the pretrained
     /// weights expect that.
-    public var transformInput = false
+    public var transformInput = false {
+        didSet { invalidatePlans() }
+    }
 
     @Child public var conv1: Module
     @Child public var maxpool1: Module

@@ -17,7 +17,9 @@ public final class Inception3: Module {
 
     /// Whether the images, normalized with ImageNet's statistics, are normalized with 0.5 and 0.5 first: the pretrained
     /// weights expect that.
-    public var transformInput = false
+    public var transformInput = false {
+        didSet { invalidatePlans() }
+    }
 
     @Child public var Conv2d_1a_3x3: Module
     @Child public var Conv2d_2a_3x3: Module

@@ -212,7 +212,7 @@ extension KernelTests {
                         let y = result(kernel, operands, threads: threads, guardValue: guardValue)
                         let label = "\(kernel), seed \(seed), \(level), \(threads) threads: \(problem)"
                         // Winograd's error is relative to the products that cancel, which a single output may be far below.
-                        expectClose(y, expected, tolerance: kernel == .winograd ? 1e-4 : 3e-5, label)
+                        expectClose(y, expected, tolerance: kernel == .winograd ? 5e-4 : 3e-5, label)
                         // Everything between the rows' channels is as it was.
                         for (index, (a, b)) in zip(y.values, expected.values).enumerated() where b == guardValue {
                             if a != b { Issue.record("\(label): wrote between rows, at \(index)") }
