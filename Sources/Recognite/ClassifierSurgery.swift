@@ -42,7 +42,9 @@ extension Module {
     public func updateClassifier(numClasses: Int, bias: Bool = false) throws {
         let path = try pathToUltimateClassifier()
         let old = try ultimateClassifier()
-        try setModule(at: path, to: Linear(old.inFeatures, numClasses, bias: bias))
+        let classifier = Linear(old.inFeatures, numClasses, bias: bias)
+        classifier.train(old.isTraining)
+        try setModule(at: path, to: classifier)
     }
 
     /// Puts an `Identity` in the ultimate classifier's place. The reference's `split_backbone_classifier`.
@@ -51,7 +53,10 @@ extension Module {
     public func splitBackboneClassifier() throws -> (backbone: Module, classifier: Linear) {
         let path = try pathToUltimateClassifier()
         let classifier = try ultimateClassifier()
-        try setModule(at: path, to: Identity())
+        // In the mode of the model around it: one module in training mode would keep the model from running as a plan.
+        let identity = Identity()
+        identity.train(classifier.isTraining)
+        try setModule(at: path, to: identity)
         return (self, classifier)
     }
 }

@@ -185,6 +185,9 @@ private func images(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
         check("a buffer")
         try model.setModule(at: ["2"], to: SiLU())
         check("a module")
+        // It came in training mode: without it, there is a plan again.
+        #expect(model.planSummary(imageShape: [5, 5, 3]) == nil)
+        model.eval()
         convolution.weight.initialize(.constant(0.25))
         check("an initialization")
         let before = model.planSummary(imageShape: [5, 5, 3])

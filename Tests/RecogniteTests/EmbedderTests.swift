@@ -17,6 +17,11 @@ import Testing
         GradientMode.disabled { recognizer(image.reshaped([1] + image.shape)) }.scalars
     }
 
+    /// A batch and a single image divide the work differently, so that the last bits may differ.
+    private static func isClose(_ a: [Float], _ b: [Float]) -> Bool {
+        a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) <= 1e-6 }
+    }
+
     @Test func manyTasksGetTheirOwnEmbeddings() async throws {
         let recognizer = try Self.makeRecognizer()
         // Two sizes, mixed.
@@ -24,7 +29,7 @@ import Testing
         let expected = images.map { Self.direct(recognizer, $0) }
         let embedder = Embedder(recognizer, maximumBatchSize: 4)
         let results = try await embedder.embeddings(of: images)
-        for (result, expected) in zip(results, expected) { #expect(result.scalars == expected) }
+        for (result, expected) in zip(results, expected) { #expect(Self.isClose(result.scalars, expected)) }
     }
 
     @Test func imagesThatTheModelCannotTakeAreRefused() async throws {
@@ -42,7 +47,7 @@ import Testing
         for (index, task) in tasks.enumerated() {
             do {
                 let embedding = try await task.value
-                #expect(embedding.scalars == Self.direct(recognizer, images[index]))
+                #expect(Self.isClose(embedding.scalars, Self.direct(recognizer, images[index])))
             } catch is CancellationError {
                 #expect(index >= 12)
             }
