@@ -4,6 +4,13 @@ import Testing
 /// The convolutions of inference plans against the reference loop with the prologue and epilogue as their formulas read.
 extension KernelTests {
     @Suite struct InferenceConvolution {
+        /// Problems for each kernel; fewer where the kernels are not optimized.
+        #if DEBUG
+            static let seeds = 16
+        #else
+            static let seeds = 160
+        #endif
+
         enum Kernel: CaseIterable { case packed, winograd, depthwise, grouped }
 
         static let activations = [
@@ -200,7 +207,7 @@ extension KernelTests {
 
         @Test(arguments: Kernel.allCases) func agreesWithTheReference(_ kernel: Kernel) {
             let guardValue: Float = 12345
-            for seed in 0..<160 {
+            for seed in 0..<Self.seeds {
                 var random = Random(seed * 7919 + 13)
                 guard let problem = Problem(kernel, &random) else { continue }
                 let operands = Operands(problem, &random)
