@@ -1,0 +1,116 @@
+import CKernels
+import Testing
+
+/// What the drawn problems of InferenceConvolution are too small for: blocks of a sum's terms and of rows, and packing
+/// in parts.
+extension KernelTests {
+    @Suite struct PackedConvolution {
+        /// Rows of a Linear or pixels of an image; all have too many weights for the second-level cache.
+        struct Case {
+            var rows: Int64, c: Int64, o: Int64
+            var kernel: Int64 = 1
+            var width: Int64 = 0
+            var groups: Int64 = 1
+
+            var conv: ck_packed_conv {
+                var conv = ck_packed_conv()
+                conv.shape.n = 1
+                (conv.shape.h, conv.shape.w) = kernel == 1 ? (1, rows) : (rows / width, width)
+                (conv.shape.oh, conv.shape.ow) = (conv.shape.h, conv.shape.w)
+                (conv.shape.c, conv.shape.o, conv.shape.groups) = (c, o, groups)
+                (conv.shape.kh, conv.shape.kw) = (kernel, kernel)
+                (conv.shape.pad_top, conv.shape.pad_left) = (kernel / 2, kernel / 2)
+                (conv.shape.stride_h, conv.shape.stride_w, conv.shape.dilation_h, conv.shape.dilation_w) = (1, 1, 1, 1)
+                conv.strides = ck_strides(x: c + 3, y: o + 5, residual: o)
+                conv.epilogue = ck_epilogue(activation: CK_RELU, combine: CK_COMBINE_ADD_BEFORE)
+                return conv
+            }
+
+            var weights: Int { Int(o * kernel * kernel * (c / groups)) }
+        }
+
+        static let cases = [
+            Case(rows: 1, c: 2100, o: 97),  // one row, terms in three blocks, a panel of one channel
+            Case(rows: 8, c: 1500, o: 200),
+            Case(rows: 49, c: 2050, o: 72),  // rows that are no multiple of a tile
+            Case(rows: 260, c: 1030, o: 129),  // several blocks of tiles
+            Case(rows: 35, c: 170, o: 90, kernel: 3, width: 7),  // blocks of whole taps
+            Case(rows: 15, c: 1100, o: 20, kernel: 3, width: 5),  // blocks of parts of a tap
+            Case(rows: 35, c: 340, o: 180, kernel: 3, width: 7, groups: 2),
+        ]
+
+        @Test(arguments: cases.indices) func largeSumsAgreeWithTheReference(_ index: Int) {
+            let problem = Self.cases[index], shape = problem.conv.shape, strides = problem.conv.strides
+            let (rows, c, o) = (Int(problem.rows), Int(problem.c), Int(problem.o))
+            var random = Random(index + 1)
+            let x = random.floats((rows - 1) * Int(strides.x) + c), weight = random.floats(problem.weights)
+            let bias = random.floats(o), residual = random.floats(rows * o)
+            let dense = Floats(rows * c), sums = Floats(rows * o), guardValue: Float = 12345
+            for i in 0..<rows * c { dense.pointer[i] = x.pointer[i / c * Int(strides.x) + i % c] }
+            ck_conv2d_forward_f32_ref([shape], dense.pointer, weight.pointer, bias.pointer, sums.pointer)
+            let expected = Floats((rows - 1) * Int(strides.y) + o, filledWith: guardValue)
+            for i in 0..<rows * o {
+                expected.pointer[i / o * Int(strides.y) + i % o] = max(0, sums.pointer[i] + residual.pointer[i])
+            }
+            atEveryLevel { level in
+                var first: [Float]?
+                for threads: Int64 in 1...3 {
+                    var conv = problem.conv
+                    ck_packed_conv_prepare(&conv, threads)
+                    let packed = Floats(Int(ck_packed_conv_weights(&conv)), filledWith: .nan)
+                    // In as many parts as panels for three threads, in the order that threads may finish in.
+                    let parts = threads == 3 ? conv.panels : threads
+                    for part in (0..<parts).reversed() {
+                        let (begin, end) = (conv.panels * part / parts, conv.panels * (part + 1) / parts)
+                        ck_packed_conv_pack_panels(&conv, weight.pointer, packed.pointer, begin, end)
+                    }
+                    let y = Floats(expected.count, filledWith: guardValue)
+                    let memory = UnsafeMutableRawPointer.allocate(byteCount: Int(conv.scratch) * 4, alignment: 64)
+                    defer { memory.deallocate() }
+                    let scratch = memory.bindMemory(to: Float.self, capacity: Int(conv.scratch))
+                    scratch.initialize(repeating: .nan, count: Int(conv.scratch))
+                    var operands = ck_operands(
+                        x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
+                        y: y.pointer)
+                    // At the level that it was prepared for, whatever the level is now.
+                    let now = ck_level_current()
+                    ck_level_set(CK_LEVEL_PORTABLE)
+                    for unit in (0..<conv.units).reversed() {
+                        ck_packed_conv_run(&conv, &operands, nil, unit, unit + 1, scratch)
+                    }
+                    ck_level_set(now)
+                    let label = "\(problem), \(level), \(threads) threads"
+                    expectClose(y, expected, tolerance: 3e-5, label)
+                    for row in 0..<rows - 1 {
+                        for k in o..<Int(strides.y) where y.pointer[row * Int(strides.y) + k] != guardValue {
+                            Issue.record("\(label): wrote beyond the channels of row \(row)")
+                        }
+                    }
+                    if let first, first != y.values { Issue.record("\(label): depends on how the work is divided") }
+                    first = first ?? y.values
+                }
+            }
+        }
+
+        /// Plans share packed weights whatever their threads and image sizes, also where those change the blocks.
+        @Test(arguments: cases.indices) func layoutDependsOnTheWeightsAlone(_ index: Int) {
+            let problem = Self.cases[index]
+            var random = Random(index + 100)
+            let weight = random.floats(problem.weights)
+            atEveryLevel { level in
+                var first: [Float]?
+                for (threads, scale): (Int64, Int64) in [(1, 1), (2, 1), (3, 5), (8, 40)] {
+                    var conv = problem.conv
+                    conv.shape.n = threads
+                    (conv.shape.h, conv.shape.oh) = (conv.shape.h * scale, conv.shape.oh * scale)
+                    conv.strides = ck_strides(x: problem.c, y: problem.o * scale, residual: problem.o)
+                    ck_packed_conv_prepare(&conv, threads)
+                    let packed = Floats(Int(ck_packed_conv_weights(&conv)))
+                    ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                    if let first, first != packed.values { Issue.record("\(problem), \(level), \(threads) threads") }
+                    first = first ?? packed.values
+                }
+            }
+        }
+    }
+}
