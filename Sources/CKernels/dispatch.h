@@ -17,8 +17,10 @@
 #endif
 
 extern atomic_int ck_level_in_use;  // -1 until the first kernel runs
+extern _Thread_local int ck_level_here;  // set by ck_level_set on this thread; -1 if it never was
 
 static inline int ck_level_index(void) {
+    if (ck_level_here >= 0) return ck_level_here;
     int level = atomic_load_explicit(&ck_level_in_use, memory_order_relaxed);
     return level >= 0 ? level : (int)ck_level_current();
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 atomic_int ck_level_in_use = -1;
+_Thread_local int ck_level_here = -1;
 
 ck_level ck_level_supported(void) {
 #if CK_X86_LEVELS
@@ -29,9 +30,10 @@ ck_level ck_level_supported(void) {
 }
 
 ck_level ck_level_current(void) {
+    if (ck_level_here >= 0) return (ck_level)ck_level_here;
     int level = atomic_load_explicit(&ck_level_in_use, memory_order_relaxed);
     if (level >= 0) return (ck_level)level;
-    // Two threads may both get here; they compute the same, and neither overwrites what ck_level_set has set.
+    // Two threads may both get here; they compute the same.
     int chosen = (int)ck_level_supported();
     const char *wish = getenv("RECOGNITE_ISA");
     for (int l = 0; wish && l < chosen; l++)
@@ -44,7 +46,7 @@ ck_level ck_level_current(void) {
 ck_level ck_level_set(ck_level level) {
     ck_level supported = ck_level_supported();
     if (level > supported) level = supported;
-    atomic_store(&ck_level_in_use, (int)level);
+    ck_level_here = (int)level;
     return level;
 }
 

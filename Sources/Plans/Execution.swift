@@ -13,8 +13,9 @@ struct Execution {
     let batch: Int
     /// The image that the steps work on; 0 for steps on the whole batch.
     let image: Int
-    /// Whether a step's work is shared among the engine's threads.
-    let isParallel: Bool
+    /// The most parts that a step's work is divided into: the number of threads that the plan was made for, or 1. There is
+    /// scratch memory for so many, whatever the engine's number of threads is meanwhile.
+    let threads: Int
     /// Memory for kernels: `scratchSize` elements for each thread.
     let scratch: UnsafeMutablePointer<Float>
     let scratchSize: Int
@@ -29,22 +30,20 @@ struct Execution {
         }
     }
 
-    /// Runs `body(begin, end, chunk)` on parts of `0 ..< units` of at least `grain` units each, numbered from 0.
+    var isParallel: Bool { threads > 1 }
+
+    /// Runs `body(begin, end, part)` on parts of `0 ..< units` of at least `grain` units each, numbered from 0.
     func forEachPart(_ units: Int64, grain: Int64 = 1, _ body: (Int64, Int64, Int) -> Void) {
         guard units > 0 else { return }
-        guard isParallel else { return body(0, units, 0) }
-        withoutActuallyEscaping(body) { body in
-            withUnsafePointer(to: body) { pointer in
-                ck_pool_run(
-                    units, grain,
-                    { context, begin, end, chunk in
-                        context!.assumingMemoryBound(to: ((Int64, Int64, Int) -> Void).self)
-                            .pointee(begin, end, Int(chunk))
-                    }, UnsafeMutableRawPointer(mutating: pointer))
+        let parts = max(1, min(Int64(threads), units / max(1, grain)))
+        guard parts > 1 else { return body(0, units, 0) }
+        parallelFor(Int(parts), grain: 1) { first, last in
+            for part in Int64(first)..<Int64(last) {
+                body(units * part / parts, units * (part + 1) / parts, Int(part))
             }
         }
     }
 
     /// The scratch memory of a part.
-    func scratch(ofChunk chunk: Int) -> UnsafeMutablePointer<Float> { scratch + chunk * scratchSize }
+    func scratch(ofPart part: Int) -> UnsafeMutablePointer<Float> { scratch + part * scratchSize }
 }

@@ -61,7 +61,7 @@ package final class Plan: Sendable {
         }
         descriptions = builder.descriptions + tail.descriptions
         (arenaSize, batchArenaSize) = (layout.arenaSize, layout.batchArenaSize)
-        scratchSize = ((steps + batchSteps).map(\.scratchSize).max() ?? 0) + 31 & ~15
+        scratchSize = Self.padded(steps.map(\.scratchSize).max() ?? 0)
     }
 
     /// The output for a batch: `[N] + imageShape` to `[N · outputs of one image, ...]`.
@@ -81,6 +81,9 @@ package final class Plan: Sendable {
         // Whole rounds of one image on each thread; what is left is shared step by step.
         let alone = threads > 1 && observe == nil ? batch / threads * threads : 0
         let chunks = alone > 0 ? threads : 1
+        // Kernels divide a batch's rows otherwise than one image's, and may need more.
+        let scratchSize = batchSteps.map { Self.padded($0.scratchSize(batch: batch, threads: threads)) }
+            .reduce(self.scratchSize, max)
         let perChunk = arenaSize + scratchSize
         // A shared image needs one arena, and scratch memory for every thread.
         let size = max(chunks * perChunk, arenaSize + threads * scratchSize) + batchArenaSize * batch
@@ -88,31 +91,30 @@ package final class Plan: Sendable {
         defer { giveMemory(block) }
         let batchArena = block.pointer + (size - batchArenaSize * batch)
 
-        func execution(_ image: Int, _ arena: UnsafeMutablePointer<Float>, isParallel: Bool) -> Execution {
+        func execution(_ image: Int, _ arena: UnsafeMutablePointer<Float>, threads: Int) -> Execution {
             Execution(
                 arena: arena, batchArena: batchArena, input: input + image * inputCount,
-                output: output + image * outputCount, batch: batch, image: image, isParallel: isParallel,
+                output: output + image * outputCount, batch: batch, image: image, threads: threads,
                 scratch: arena + arenaSize, scratchSize: scratchSize)
         }
         if alone > 0 {
             parallelFor(chunks, grain: 1) { first, last in
                 for chunk in first..<last {
                     for image in alone * chunk / chunks..<alone * (chunk + 1) / chunks {
-                        let execution = execution(image, block.pointer + chunk * perChunk, isParallel: false)
+                        let execution = execution(image, block.pointer + chunk * perChunk, threads: 1)
                         for step in steps { step.run(execution) }
                     }
                 }
             }
         }
-        let isParallel = threads > 1
         for image in alone..<batch {
-            let execution = execution(image, block.pointer, isParallel: isParallel)
+            let execution = execution(image, block.pointer, threads: threads)
             for (index, step) in steps.enumerated() {
                 observed(index, observe) { step.run(execution) }
             }
         }
         if !batchSteps.isEmpty {
-            let execution = execution(0, block.pointer, isParallel: isParallel)
+            let execution = execution(0, block.pointer, threads: threads)
             for (index, step) in batchSteps.enumerated() {
                 observed(steps.count + index, observe) { step.runOnBatch(execution) }
             }
@@ -138,6 +140,9 @@ package final class Plan: Sendable {
     }
 
     // MARK: Memory
+
+    /// A part's size, so that the next one begins on a cache line of its own.
+    private static func padded(_ size: Int) -> Int { (size + 31) & ~15 }
 
     private func takeMemory(_ count: Int) -> TensorStorage {
         memory.withLock { free in

@@ -24,6 +24,9 @@ extension Step {
 
 /// A step that runs on the rows of a whole batch at once: its values have one row for each image.
 protocol BatchStep: Step {
+    /// Elements of scratch memory that each thread needs for a batch of this size.
+    func scratchSize(batch: Int, threads: Int) -> Int
+
     func runOnBatch(_ execution: Execution)
 }
 

@@ -11,10 +11,11 @@ typedef enum {
 // The best level that this processor and operating system support.
 ck_level ck_level_supported(void);
 
-// The level in use: RECOGNITE_ISA (portable, avx2, avx512) lowers it below the supported one, never above.
+// The level in use on the calling thread: RECOGNITE_ISA (portable, avx2, avx512) lowers it below the supported one, never above.
 ck_level ck_level_current(void);
 
-// Sets the level in use, clamped to the supported one; returns what was set. For tests: not while kernels run.
+// Sets the level in use on the calling thread, clamped to the supported one; returns what was set. For tests: the pool's
+// workers and other threads, where other tests may be running, keep theirs.
 ck_level ck_level_set(ck_level level);
 
 const char *ck_level_name(ck_level level);

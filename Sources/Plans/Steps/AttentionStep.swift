@@ -59,10 +59,10 @@ struct AttentionStep: Step {
         let (x, y) = (execution.pointer(x.location), execution.pointer(y.location))
         withUnsafePointer(to: execution.isParallel ? parallel : serial) { attention in
             factors.withUnsafeBufferPointer { factors in
-                execution.forEachPart(attention.pointee.units) { begin, end, chunk in
+                execution.forEachPart(attention.pointee.units) { begin, end, part in
                     ck_attention_run(
                         attention, x, factors.baseAddress, addends.pointer, y, begin, end,
-                        execution.scratch(ofChunk: chunk))
+                        execution.scratch(ofPart: part))
                 }
             }
         }

@@ -19,6 +19,8 @@ struct OperationStep: BatchStep {
 
     func run(_ execution: Execution) { run(execution, images: 1) }
 
+    func scratchSize(batch: Int, threads: Int) -> Int { 0 }
+
     func runOnBatch(_ execution: Execution) { run(execution, images: execution.batch) }
 
     private func run(_ execution: Execution, images: Int) {

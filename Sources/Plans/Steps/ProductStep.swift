@@ -57,9 +57,9 @@ struct ProductStep<Kernel: ProductKernel>: Step {
             let sums = sums.map { execution.pointer($0.location) }
             if let sums { sums.update(repeating: 0, count: execution.isParallel ? self.sums!.count : y.width) }
             extras.withPointers(execution) { packed in
-                execution.forEachPart(kernel.units) { begin, end, chunk in
-                    let extras = ProductExtras(packed: packed, sums: sums.map { $0 + chunk * y.width })
-                    kernel.run(operands, extras, begin, end, execution.scratch(ofChunk: chunk))
+                execution.forEachPart(kernel.units) { begin, end, part in
+                    let extras = ProductExtras(packed: packed, sums: sums.map { $0 + part * y.width })
+                    kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
                 }
             }
         }
@@ -67,13 +67,20 @@ struct ProductStep<Kernel: ProductKernel>: Step {
 }
 
 extension ProductStep: BatchStep where Kernel == ck_packed_conv {
+    func scratchSize(batch: Int, threads: Int) -> Int { Int(kernel(batch: batch, threads: threads).scratch) }
+
     func runOnBatch(_ execution: Execution) {
+        run(execution, kernel(batch: execution.batch, threads: execution.threads))
+    }
+
+    /// One row for each image.
+    private func kernel(batch: Int, threads: Int) -> ck_packed_conv {
         var conv = parallel
-        conv.shape.w = Int64(execution.batch)
-        conv.shape.ow = Int64(execution.batch)
+        conv.shape.w = Int64(batch)
+        conv.shape.ow = Int64(batch)
         conv.strides = ck_strides(
             x: Int64(x.imageStride), y: Int64(y.imageStride), residual: Int64(residual?.imageStride ?? 0))
-        run(execution, conv.prepared(threads: execution.isParallel ? Engine.threads : 1))
+        return conv.prepared(threads: threads)
     }
 }
 
