@@ -7,8 +7,7 @@ extension KernelTests {
     @Suite struct Pool {
         /// What the chunks of one call were, in no particular order.
         ///
-        /// With NSLock, since the thread sanitizer does not see through Mutex. The sanitizer's own check of this suite:
-        ///     TSAN_OPTIONS=die_after_fork=0 swift test --sanitize=thread --filter 'CKernelsTests.*Pool/'
+        /// With NSLock, since the thread sanitizer (`make sanitize`) does not see through Mutex.
         final class Chunks: @unchecked Sendable {
             struct Chunk: Equatable { var begin: Int64, end: Int64, number: Int64 }
             private let lock = NSLock()

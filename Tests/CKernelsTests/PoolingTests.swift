@@ -132,6 +132,60 @@ extension KernelTests {
             }
         }
 
+        /// Input and output at a distance from pixel to pixel, as parts of wider arrays: forward without argmax.
+        @Test func stridesBetweenPixels() {
+            typealias Forward = (
+                UnsafePointer<ck_pool2d_shape>, Int64, Int64, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+            ) -> Void
+            let maximum: Forward = { ck_max_pool_forward_f32($0, $1, $2, $3, $4, nil) }
+            let average: Forward = { ck_avg_pool_forward_f32($0, $1, $2, $3, $4) }
+            let adaptive: Forward = { ck_adaptive_avg_pool_forward_f32($0, $1, $2, $3, $4) }
+            for c in Self.cases {
+                let windowed = c.shape(), sides = c.shape(output: (min(c.h, 2), min(c.w, 3))),
+                    whole = c.shape(output: (1, 1))
+                for (name, dense, forward) in [
+                    ("maximum", windowed, maximum), ("average", windowed, average), ("adaptive", sides, adaptive),
+                    ("global", whole, adaptive),
+                ] {
+                    holdStrides(dense, "\(name), \(c.testDescription)", forward)
+                }
+            }
+        }
+
+        private func holdStrides(
+            _ dense: ck_pool2d_shape, _ label: String,
+            _ forward: (
+                UnsafePointer<ck_pool2d_shape>, Int64, Int64, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+            ) -> Void
+        ) {
+            var random = Random(10)
+            let channels = Int(dense.c)
+            let pixels = Int(dense.n * dense.h * dense.w), outputs = Int(dense.n * dense.oh * dense.ow)
+            let x = random.floats(pixels * channels)
+            for (xSlack, ySlack) in [(3, 0), (0, 5), (2, 7)] {
+                let (xStride, yStride) = (channels + xSlack, channels + ySlack)
+                var shape = dense, strided = dense
+                (strided.x_stride, strided.y_stride) = (xStride.int64, yStride.int64)
+                // Ends with the last pixel's channels; what lies between the pixels would show in a result.
+                let spread = Floats((pixels - 1) * xStride + channels, filledWith: .nan)
+                for i in 0..<x.count { spread.pointer[i / channels * xStride + i % channels] = x.pointer[i] }
+                atEveryLevel { level in
+                    let expected = Floats(outputs * channels),
+                        y = Floats((outputs - 1) * yStride + channels, filledWith: 77)
+                    let rows = shape.n * shape.oh
+                    forward(&shape, 0, rows, x.pointer, expected.pointer)
+                    for (begin, end) in [(rows / 2, rows), (0, rows / 2)] {
+                        forward(&strided, begin, end, spread.pointer, y.pointer)
+                    }
+                    let wide = Floats(y.count, filledWith: 77)
+                    for i in 0..<expected.count {
+                        wide.pointer[i / channels * yStride + i % channels] = expected.pointer[i]
+                    }
+                    #expect(y.values == wide.values, "\(label), \(xStride) to \(yStride), \(level)")
+                }
+            }
+        }
+
         /// Forward against the reference, and backward as the transpose of the reference: pooling is linear, so its
         /// effect on every unit input gives the gradient exactly.
         private func hold(
