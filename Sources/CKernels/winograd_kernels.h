@@ -18,12 +18,8 @@
 // Tiles x panel in registers: 24 + 3 of AVX-512's 32, 12 + 3 of 16 otherwise.
 #define ROWS (CK_VL == 16 ? 12 : 6)
 
-#ifndef WINO_A
-#define WINO_A 0.625f
-#define WINO_B 1.5f
-#endif
-#define A WINO_A
-#define B WINO_B
+#define A 0.625f
+#define B 1.5f
 #define A2 (A * A)
 #define B2 (B * B)
 
@@ -350,7 +346,8 @@ static void output_tile(const ck_winograd_conv *conv, const ck_winograd_tile *ti
     V_EACH(c, o_end - o, lanes, {
         const vf bias = operands->bias ? v_load_n(operands->bias + o + c, lanes) : v_splat(0);
         const output_place place = {
-            .residual = residual_stride ? operands->residual + pixel * residual_stride + o + c : operands->residual,
+            // Without a residual it is not read, but must be something that may be added to.
+            .residual = residual_stride ? operands->residual + pixel * residual_stride + o + c : operands->y,
             .y = operands->y + pixel * y_stride + o + c,
             .residual_stride = residual_stride,
             .y_stride = y_stride,
@@ -417,3 +414,10 @@ static void CK_NAME(ck_winograd_run)(const ck_winograd_conv *conv, const ck_oper
         }
     }
 }
+
+#undef PANEL
+#undef ROWS
+#undef A
+#undef B
+#undef A2
+#undef B2
