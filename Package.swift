@@ -68,7 +68,7 @@ let package = Package(
         .testTarget(name: "CommandTests", dependencies: ["Recognite", "recognite-cli", "TestSupport"]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
-        .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),
+        .testTarget(name: "LayersTests", dependencies: ["Layers", "Plans", "Tensors"]),
         .testTarget(
             name: "ModelZooTests", dependencies: ["ModelZoo", "Layers", "Tensors"],
             resources: [.copy("Fixtures")]),

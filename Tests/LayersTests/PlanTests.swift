@@ -145,6 +145,52 @@ private func images(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
         #expect(steps(model, [6, 9]) == ["packed 1x1 layer_norm> gather> +bias"])
     }
 
+    @Test func gathersOfAProductsRowsGoIntoIt() {
+        func kernels(_ sources: [Int]) -> [String] {
+            let gather = RowGather(sources, of: 6)
+            return steps(Model([Linear(9, 5)]) { x, m in m[0](x).gatheringRows(gather) }, [6, 9])
+        }
+        #expect(kernels([3, 1, 0, 2, 5, 4]) == ["packed 1x1 >scatter +bias"])
+        #expect(kernels([4, 2, 0]) == ["packed 1x1 >scatter +bias"])
+        // Rows that are blank, or come twice, no product writes.
+        #expect(kernels([3, RowGather.blank, 0]) == ["packed 1x1 +bias", "gather_rows "])
+        #expect(kernels([3, 1, 3]) == ["packed 1x1 +bias", "gather_rows "])
+    }
+
+    @Test func operationsThatChangeNothingVanish() {
+        let model = Model([Conv2d(3, 4, kernelSize: 1), Dropout(), Identity(), AdaptiveAvgPool2d(5)]) { x, m in
+            m[3](m[2](m[1](m[0](x)))).reshaped([x.shape[0], 5, 5, 4])
+        }
+        #expect(steps(model, [5, 5, 3]) == ["packed 1x1 +bias"])
+    }
+
+    @Test func constantsPerChannelGoIntoTheProductBefore() {
+        let values = Tensor((0..<12).map { 0.5 + Float($0) * 0.25 }, shape: [12])
+        let model = Model([Linear(10, 12), ReLU()]) { x, m in m[1]((m[0](x) - values) * values + values) }
+        #expect(steps(model, [7, 10]) == ["packed 1x1 +bias relu"])
+        // Behind the activation they must not.
+        let behind = Model([Linear(10, 12), ReLU()]) { x, m in m[1](m[0](x)) - values }
+        #expect(steps(behind, [7, 10]) == ["packed 1x1 +bias relu", "affine "])
+    }
+
+    @Test func valuesThatOthersReadAreNotMerged() {
+        let activation = Model([Linear(10, 12), ReLU()]) { x, m in
+            let y = m[0](x)
+            return m[1](y) + y
+        }
+        #expect(steps(activation, [7, 10]).first == "packed 1x1 +bias")
+        let norm = Model([LayerNorm(10), Linear(10, 10)]) { x, m in
+            let y = m[0](x)
+            return m[1](y) + y
+        }
+        #expect(steps(norm, [7, 10]).last == "packed 1x1 +bias +residual")
+        let affine = Model([BatchNorm2d(10), Conv2d(10, 10, kernelSize: 1)]) { x, m in
+            let y = m[0](x)
+            return m[1](y) + y
+        }
+        #expect(steps(affine, [4, 3, 10]) == ["affine ", "packed 1x1 +bias +residual"])
+    }
+
     @Test func rowsThatNobodyReadsAreNotComputed() {
         let model = Model([Linear(8, 30), GELU(), Linear(30, 8), LayerNorm(8)]) { x, m in
             m[3](x + m[2](m[1](m[0](x)))).sliced(axis: 1, 0..<1).reshaped([x.shape[0], 8])
