@@ -4,9 +4,17 @@ SWIFT ?= swift
 PYTHON ?= python3
 PACKAGES := libopenblas-dev liblapacke-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libzip-dev pkg-config
 BIN := .build/release
+# A Python with the peers of the benchmark, see Tools/benchmark_peers.py.
+PEERS ?= python3
+# What `make benchmark-table` measures, where the figures go, and options: `OPTIONS=--resume` goes on with a run that was
+# broken off. Notes on cells behind their goals are taken from docs/benchmark-notes.md, if it is there.
+MODELS ?= all
+RESULTS ?= .build/benchmarks.jsonl
+OPTIONS ?=
+NOTES := $(wildcard docs/benchmark-notes.md)
 WEIGHTS := .build/demo/mobilenet_v2-b0353104.pth
 
-.PHONY: all setup needs build test sanitize demo bench zoo-table format lint clean
+.PHONY: all setup needs build test sanitize demo bench benchmark-table zoo-table format lint clean
 
 all: build
 
@@ -46,6 +54,12 @@ demo: build
 ## Time some networks.
 bench: build
 	$(BIN)/recognite-benchmark --models resnet18,resnet50,mobilenet_v2 --batches 1,8
+
+## Time all networks beside PyTorch, ONNX Runtime and OpenVINO and write docs/benchmarks.md and docs/benchmarks.svg.
+benchmark-table: build
+	$(PEERS) Tools/benchmark_peers.py --ours $(BIN)/recognite-benchmark --models $(MODELS) \
+	  --out $(RESULTS) $(OPTIONS)
+	$(PEERS) Tools/benchmark_table.py $(RESULTS) $(if $(NOTES),--notes $(NOTES))
 
 ## Measure how close each model is to PyTorch and write the table in docs/zoo.md.
 zoo-table: needs

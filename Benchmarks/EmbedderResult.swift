@@ -4,58 +4,76 @@ import Recognite
 /// An `Embedder` beside direct calls of its recognizer.
 struct EmbedderResult: Encodable {
     let model: String
-    /// Median of direct calls on one image, and of a lone caller of the embedder.
+    let threads: Int
+    /// Median of direct calls on one image.
     let directMilliseconds: Double
+    /// Median latency of a lone caller of the embedder.
     let loneCallerMilliseconds: Double
-    /// Direct calls on batches of 8, and 64 callers at once.
-    let batchImagesPerSecond: Double
-    let callersImagesPerSecond: Double
+    /// Direct calls on batches of 8, in images per second.
+    let batchThroughput: Double
+    /// 64 callers at once, each of which asks again as soon as it has its answer, in images per second.
+    let callersThroughput: Double
 
     private enum CodingKeys: String, CodingKey {
-        case model
+        case model, threads
         case directMilliseconds = "direct_ms"
         case loneCallerMilliseconds = "lone_caller_ms"
-        case batchImagesPerSecond = "batch_8_images_per_second"
-        case callersImagesPerSecond = "callers_64_images_per_second"
+        case batchThroughput = "batch_8_images_per_second"
+        case callersThroughput = "callers_64_images_per_second"
     }
 
+    /// What is compared is measured in turns, so that a drift of the machine meets both sides.
     static func measure(_ name: String, seconds: Double) async throws -> EmbedderResult {
         let recognizer = try withRandomSeed(0) { try Recognizer(name) }
-        recognizer.eval()
+        let embedder = Embedder(recognizer)
         let side = try ModelRegistry.entry(name).inputSize
         let image = Tensor(repeating: 0.5, shape: [side, side, 3])
-        let embedder = Embedder(recognizer)
         let clock = ContinuousClock()
-        func median(_ body: () async throws -> Void) async throws -> Double {
+        func milliseconds(_ body: () async throws -> Void) async throws -> Double {
+            let start = clock.now
             try await body()
-            var times: [Double] = []
+            return (clock.now - start) / .milliseconds(1)
+        }
+        func direct(_ images: Tensor) async throws -> Double {
+            try await milliseconds { _ = GradientMode.disabled { recognizer(images) } }
+        }
+        /// The medians of two measurements, repeated for the given time, five times at least, after one to warm up.
+        func medians(
+            _ first: () async throws -> Double, _ second: () async throws -> Double
+        ) async throws -> (Double, Double) {
+            _ = (try await first(), try await second())
+            var times: [(Double, Double)] = []
             let start = clock.now
             while times.count < 5 || clock.now - start < .seconds(seconds) {
-                let before = clock.now
-                try await body()
-                times.append((clock.now - before) / .milliseconds(1))
+                times.append((try await first(), try await second()))
             }
-            return times.sorted()[times.count / 2]
+            return (times.map(\.0).sorted()[times.count / 2], times.map(\.1).sorted()[times.count / 2])
         }
-        func direct(_ batch: Int) async throws -> Double {
-            let images = Tensor(repeating: 0.5, shape: [batch, side, side, 3])
-            return try await median { _ = GradientMode.disabled { recognizer(images) } }
+        let single = Tensor(repeating: 0.5, shape: [1, side, side, 3])
+        let (directTime, loneTime) = try await medians {
+            try await direct(single)
+        } _: {
+            try await milliseconds { _ = try await embedder.embedding(of: image) }
         }
-        let single = try await direct(1)
-        let lone = try await median { _ = try await embedder.embedding(of: image) }
-        let batch = try await direct(8)
-        let perCaller = max(2, Int(seconds * 8000 / batch / 64))
-        let before = clock.now
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<64 {
-                group.addTask { for _ in 0..<perCaller { _ = try await embedder.embedding(of: image) } }
-            }
-            try await group.waitForAll()
+        let batch = Tensor(repeating: 0.5, shape: [8, side, side, 3])
+        let rounds = 3
+        let (batchTime, callersTime) = try await medians {
+            var total = 0.0
+            for _ in 0..<8 { total += try await direct(batch) }
+            return total / 64
+        } _: {
+            try await milliseconds {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for _ in 0..<64 {
+                        group.addTask { for _ in 0..<rounds { _ = try await embedder.embedding(of: image) } }
+                    }
+                    try await group.waitForAll()
+                }
+            } / Double(64 * rounds)
         }
-        let elapsed = (clock.now - before) / .seconds(1)
         return EmbedderResult(
-            model: name, directMilliseconds: single, loneCallerMilliseconds: lone,
-            batchImagesPerSecond: 8000 / batch, callersImagesPerSecond: Double(64 * perCaller) / elapsed)
+            model: name, threads: Engine.threads, directMilliseconds: directTime, loneCallerMilliseconds: loneTime,
+            batchThroughput: 1000 / batchTime, callersThroughput: 1000 / callersTime)
     }
 
     func json() throws -> String {
@@ -66,7 +84,9 @@ struct EmbedderResult: Encodable {
 
     var text: String {
         String(
-            format: "%@: a lone caller %.2f ms (direct %.2f), 64 callers %.1f images/s (batches of 8 %.1f)", model,
-            loneCallerMilliseconds, directMilliseconds, callersImagesPerSecond, batchImagesPerSecond)
+            format: "%@: a lone caller %.2f ms, direct %.2f (%+.2f); "
+                + "64 callers %.1f images/s, batches of 8 %.1f (%.0f %%)",
+            model, loneCallerMilliseconds, directMilliseconds, loneCallerMilliseconds - directMilliseconds,
+            callersThroughput, batchThroughput, 100 * callersThroughput / batchThroughput)
     }
 }

@@ -8,18 +8,20 @@ import Tensors
 ///     let embedder = Embedder(recognizer)
 ///     let embedding = try await embedder.embedding(of: image)    // from any number of tasks
 ///
-/// The engine works on a thread of the embedder's own, never on Swift's cooperative threads. A request that arrives alone
-/// runs at once; only while requests keep arriving does a batch wait for more of them, and then no longer than the
-/// maximum delay. Images of one size go into one batch.
+/// The engine works on a thread of the embedder's own, never on Swift's cooperative threads. A request that arrives while
+/// nothing runs or waits is computed at once. Behind a batch, the callers that it served and those that queued meanwhile
+/// are likely to ask again: the next batch waits until as many requests are there, or the maximum batch size, and at most
+/// for the maximum delay. Images of one size go into one batch, that of the oldest request first.
 public final class Embedder: Sendable {
     private let core: Core
 
     /// Starts a thread that waits for requests.
     ///
     /// - Parameters:
-    ///   - recognizer: put into evaluation mode here; it may be used by others meanwhile, as long as nobody changes it.
+    ///   - recognizer: put into evaluation mode here; it may be used by others meanwhile, as long as nobody changes it or
+    ///     its mode.
     ///   - maximumBatchSize: the most images that are computed together.
-    ///   - maximumDelay: how long a batch that is not full may wait for more images.
+    ///   - maximumDelay: how long, from the end of the batch before, a batch that is not full may wait for more images.
     public init(
         _ recognizer: Recognizer, maximumBatchSize: Int = 8, maximumDelay: Duration = .milliseconds(2)
     ) {
@@ -28,8 +30,11 @@ public final class Embedder: Sendable {
         recognizer.eval()
         let core = Core(recognizer, maximumBatchSize: maximumBatchSize, maximumDelay: maximumDelay / .seconds(1))
         self.core = core
-        let thread = Thread { core.serve() }
-        thread.name = "recognite.embedder"
+        let thread = Thread {
+            // For debuggers. On Linux a name that is given before the start gets lost, one of more than 15 characters too.
+            Thread.current.name = "recognite.embed"
+            core.serve()
+        }
         // The plans' own recursion is shallow, but a model's eager forward may not be.
         thread.stackSize = 8 << 20
         thread.start()
@@ -45,11 +50,11 @@ public final class Embedder: Sendable {
     ///   before its batch has started, ``EmbedderStoppedError`` after ``stop()``.
     public func embedding(of image: Tensor) async throws -> Tensor {
         try core.check(image)
-        let id = core.makeID()
+        let request = Request(image)
         return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { core.submit(Request(id: id, image: image, continuation: $0)) }
+            try await withCheckedThrowingContinuation { core.submit(request, $0) }
         } onCancel: {
-            core.cancel(id)
+            core.cancel(request)
         }
     }
 
@@ -77,22 +82,35 @@ public struct EmbedderStoppedError: Error, CustomStringConvertible {
     public var description: String { "the embedder has been stopped" }
 }
 
-private struct Request {
-    let id: UInt64
+/// One image and who waits for it. The core's lock guards the state.
+private final class Request: @unchecked Sendable {
+    enum State {
+        /// Not queued yet: a task can be cancelled before it has asked.
+        case new
+        case queued(CheckedContinuation<Tensor, any Error>)
+        case cancelled
+        /// In a batch, or answered.
+        case taken
+    }
+
     let image: Tensor
-    let continuation: CheckedContinuation<Tensor, any Error>
+    var state = State.new
+
+    init(_ image: Tensor) { self.image = image }
 }
 
 /// The queue of requests and the loop that serves them. The lock guards all that changes.
 private final class Core: @unchecked Sendable {
+    private typealias Continuation = CheckedContinuation<Tensor, any Error>
+
     private let recognizer: Recognizer
     private let maximumBatchSize: Int
     private let maximumDelay: TimeInterval
     private let condition = NSCondition()
+    /// The oldest first; all of them in the state `queued`.
     private var pending: [Request] = []
-    /// Cancelled before they were submitted.
-    private var cancelled: Set<UInt64> = []
-    private var lastID: UInt64 = 0
+    /// How many requests the serving thread waits for: it is not woken for less.
+    private var wanted = 1
     private var isStopped = false
 
     init(_ recognizer: Recognizer, maximumBatchSize: Int, maximumDelay: TimeInterval) {
@@ -103,90 +121,94 @@ private final class Core: @unchecked Sendable {
 
     func check(_ image: Tensor) throws { try recognizer.checkInput(shape: [1] + image.shape) }
 
-    func makeID() -> UInt64 {
-        condition.withLock {
-            lastID += 1
-            return lastID
-        }
-    }
-
-    func submit(_ request: Request) {
+    func submit(_ request: Request, _ continuation: CheckedContinuation<Tensor, any Error>) {
         let refusal: (any Error)? = condition.withLock {
-            if cancelled.remove(request.id) != nil { return CancellationError() }
+            if case .cancelled = request.state { return CancellationError() }
             if isStopped { return EmbedderStoppedError() }
+            request.state = .queued(continuation)
             pending.append(request)
-            condition.signal()
+            if pending.count >= wanted { condition.signal() }
             return nil
         }
-        if let refusal { request.continuation.resume(throwing: refusal) }
+        if let refusal { continuation.resume(throwing: refusal) }
     }
 
     /// Takes a request out of the queue. One whose batch is under way gets its result.
-    func cancel(_ id: UInt64) {
-        let request: Request? = condition.withLock {
-            if let index = pending.firstIndex(where: { $0.id == id }) { return pending.remove(at: index) }
-            // Not submitted yet, or done: in the second case the mark stays, a number.
-            if id > lastServed { cancelled.insert(id) }
-            return nil
+    func cancel(_ request: Request) {
+        let continuation: Continuation? = condition.withLock {
+            switch request.state {
+            case .new, .cancelled:
+                request.state = .cancelled
+                return nil
+            case .taken: return nil
+            case .queued(let continuation):
+                request.state = .cancelled
+                pending.removeAll { $0 === request }
+                return continuation
+            }
         }
-        request?.continuation.resume(throwing: CancellationError())
+        continuation?.resume(throwing: CancellationError())
     }
 
-    /// The highest number that a batch has taken; requests are submitted almost in the order of their numbers.
-    private var lastServed: UInt64 = 0
-
     func stop() {
-        let left: [Request] = condition.withLock {
+        let left: [Continuation] = condition.withLock {
             isStopped = true
             condition.signal()
             defer { pending = [] }
-            return pending
+            return pending.map(take)
         }
-        for request in left { request.continuation.resume(throwing: EmbedderStoppedError()) }
+        for continuation in left { continuation.resume(throwing: EmbedderStoppedError()) }
+    }
+
+    /// Marks a queued request as taken; returns who waits for it.
+    private func take(_ request: Request) -> Continuation {
+        guard case .queued(let continuation) = request.state else {
+            preconditionFailure("Embedder: a request that is not queued")
+        }
+        request.state = .taken
+        return continuation
     }
 
     /// Serves batch after batch until it is stopped.
     func serve() {
-        var previous = 0
-        while let batch = nextBatch(previous: previous) {
-            run(batch)
-            previous = batch.count
+        while let (images, continuations) = nextBatch() {
+            let embeddings = compute(images)
+            // Before the callers are answered: one that is back at once must not be counted twice.
+            condition.withLock { wanted = min(maximumBatchSize, images.count + pending.count) }
+            for (caller, embedding) in zip(continuations, embeddings) { caller.resume(returning: embedding) }
         }
     }
 
     /// Waits for requests; `nil` when stopped.
     ///
-    /// - Parameter previous: the size of the batch before. Behind a batch of several, as many callers are likely to come
-    ///   again: they are waited for.
-    private func nextBatch(previous: Int) -> [Request]? {
+    /// Callers that work in a loop are back within some hundredths of a millisecond; without the wait for as many as are
+    /// `wanted`, the first of them would go alone.
+    private func nextBatch() -> (images: [Tensor], continuations: [Continuation])? {
         condition.lock()
         defer { condition.unlock() }
-        while pending.isEmpty && !isStopped { condition.wait() }
-        if previous > 1, maximumDelay > 0 {
+        if pending.count < wanted, maximumDelay > 0 {
             let deadline = Date(timeIntervalSinceNow: maximumDelay)
-            while !isStopped, pending.count < maximumBatchSize, condition.wait(until: deadline) {}
+            while !isStopped, pending.count < wanted, condition.wait(until: deadline) {}
         }
-        guard !isStopped, let shape = pending.first?.image.shape else { return isStopped ? nil : [] }
+        wanted = 1
+        while !isStopped, pending.isEmpty { condition.wait() }
+        guard !isStopped else { return nil }
+        let shape = pending[0].image.shape
         var batch: [Request] = []
         pending.removeAll { request in
             guard batch.count < maximumBatchSize, request.image.shape == shape else { return false }
             batch.append(request)
             return true
         }
-        lastServed = max(lastServed, batch.map(\.id).max() ?? 0)
-        return batch
+        return (batch.map(\.image), batch.map(take))
     }
 
-    private func run(_ batch: [Request]) {
-        guard let first = batch.first else { return }
-        let images = batch.map { $0.image.reshaped([1] + first.image.shape) }
-        let embeddings = GradientMode.disabled { recognizer(.concatenated(images, axis: 0)) }
+    private func compute(_ images: [Tensor]) -> [Tensor] {
+        let batch = images.map { $0.reshaped([1] + $0.shape) }
+        let embeddings = GradientMode.disabled { recognizer(.concatenated(batch, axis: 0)) }
         let size = embeddings.shape[1]
-        embeddings.withUnsafeScalars { values in
-            for (index, request) in batch.enumerated() {
-                request.continuation.resume(
-                    returning: Tensor(Array(values[index * size..<(index + 1) * size]), shape: [size]))
-            }
+        return embeddings.withUnsafeScalars { values in
+            images.indices.map { Tensor(Array(values[$0 * size..<($0 + 1) * size]), shape: [size]) }
         }
     }
 }
