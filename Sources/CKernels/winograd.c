@@ -68,7 +68,7 @@ static void ck_winograd_next(const ck_winograd_conv *conv, ck_winograd_walk *wal
     ck_winograd_set_extent(conv, tile);
 }
 
-// The fewest outputs with which a tile has point i: the points 0, 1 and infinity are in all.
+// The fewest outputs with which a tile has point i: the points 0, A and infinity are in all.
 static inline int64_t ck_winograd_fewest(int64_t i, int64_t m) { return i == 0 || i == m + 1 ? 1 : i; }
 
 // The next row of plane p; at the end, its number of rows.
@@ -79,22 +79,39 @@ static inline int64_t ck_winograd_row(const ck_winograd_walk *walk, int64_t m, i
 #define CK_FAMILY "winograd_kernels.h"
 #include "each_level.h"
 
+// Few tiles and many weights: what counts is the memory that the weights take.
+static bool ck_winograd_is_heavy(const ck_conv2d_shape *s) {
+    return s->n * s->oh * s->ow <= 64 && s->c * s->o >= 96 * 128;
+}
+
+// GFLOP/s counted direct, one thread and two, weights from afar, with m = 2, 3, 4 and without Winograd:
+//     7 x 7, 512 -> 512   182 179 121 112   256 235 181 215
+//     7 x 7, 160 -> 320   170 172 116 112   293 279 213 220
+//     7 x 7,  96 -> 128   145 179 135 113   263 311 229 215
+//     7 x 7,  64 ->  64   139 182 234 113   220 276 374 218
+//     6 x 6, 128 -> 256   188 133  89 111   292 233 164 213
+//   10 x 10, 160 -> 256   186 220 241 114   311 362 397 224
+// For two images of 7 x 7, 4 is the best, but for 256 -> 256 on one thread; it is for all that is larger.
+static int64_t ck_winograd_tile_size(const ck_conv2d_shape *s) {
+    if (!ck_winograd_is_heavy(s)) return 4;
+    return s->n * s->oh * s->ow <= 36 || s->c * s->o >= 256 * 256 ? 2 : 3;
+}
+
 bool ck_winograd_suits(const ck_conv2d_shape *s, int64_t threads) {
     (void)threads;
     if (s->kh != 3 || s->kw != 3 || s->stride_h != 1 || s->stride_w != 1 || s->dilation_h != 1 || s->dilation_w != 1 ||
         s->groups != 1 || s->pad_top < 0 || s->pad_top > 2 || s->pad_left < 0 || s->pad_left > 2)
         return false;
+    // One image of 4 x 4 x 512, weights from afar: 79 and 86 GFLOP/s counted direct with m = 2,
+    // 98 and 101 without Winograd.
+    if (s->n * s->oh * s->ow <= 16 && ck_winograd_is_heavy(s)) return false;
     return s->c >= 16 && s->o >= 16;
 }
 
 void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
     const ck_conv2d_shape *s = &conv->shape;
     conv->level = ck_level_current();
-    // Few tiles and many weights: what counts is the memory that the weights take. 7 x 7 x 512, two threads, weights from
-    // afar: 0.80 ms with m = 2 (17 MB), 1.00 with 3, 1.22 with 4 (38 MB), 1.05 without Winograd. At 14 x 14 x 256 and above
-    // 4 is the best.
-    const bool is_heavy = s->n * s->oh * s->ow <= 64 && s->c * s->o >= 256 * 256;
-    if (conv->m < 2 || conv->m > 4) conv->m = is_heavy ? 2 : 4;
+    if (conv->m < 2 || conv->m > 4) conv->m = ck_winograd_tile_size(s);
     const int64_t m = conv->m, planes = (m + 2) * (m + 2), panel = ck_winograd_panel(conv->level);
     conv->panels = (s->o + panel - 1) / panel;
     conv->tiles_h = (s->oh + m - 1) / m;

@@ -2,7 +2,7 @@
 // g the 3 x 3 weights: y = At [(G g Gt) * (Bt x B)] A, where the products * are summed over the input channels: n^2
 // matrix products of [tiles, C] by [C, O], one for each plane of points.
 //
-// The points are 0, 1, -1, 2, -2 (the first m + 1) and infinity. A tile at the end of a row or column, with r < m outputs
+// The points are 0, A, -A, B, -B (the first m + 1) and infinity. A tile at the end of a row or column, with r < m outputs
 // to compute, takes r + 2 of the points only: At and Bt are then those of the smaller transform, and G, whose rows are
 // the weights' polynomial at one point each times a factor, stays as it is when Bt takes the factor's change. So at
 // 14 x 14 an image takes (6 + 6 + 6 + 4)^2 = 484 products a channel pair, where whole tiles take 576.
@@ -12,12 +12,14 @@
 //     inputs    [n^2][C / 16][tiles][16]     transformed: rows of a matrix product at constant offsets
 //     products  [panels][n^2][tiles][panel]
 // with planes set apart by some more floats, since strides of 4096 bytes would have all planes share few cache sets.
-#include "vector_math.h"
+#include "activations.h"
 
 #define PANEL (2 * CK_VL)
 // Tiles x panel in registers: 24 + 3 of AVX-512's 32, 12 + 3 of 16 otherwise.
 #define ROWS (CK_VL == 16 ? 12 : 6)
 
+// Relative error (root mean square) of m = 4, 64 and 512 channels: 6e-7 and 1.9e-6; with 1 and 2, 1.2e-6 and 4.3e-6; a
+// direct loop's is 3e-7 and 8e-7.
 #define A 0.625f
 #define B 1.5f
 #define A2 (A * A)
@@ -248,25 +250,6 @@ static void multiply_plane(int64_t tiles, int64_t channels, const float *inputs,
     }
 }
 
-#define activate CK_NAME(activate)
-CK_INLINE vf activate(ck_activation f, vf v) {
-    switch (f) {
-    case CK_RELU: return v_max(v_splat(0), v);
-    case CK_RELU6: return v_min(v_splat(6), v_max(v_splat(0), v));
-    case CK_HARDSWISH: return v * v_min(v_splat(6), v_max(v_splat(0), v + 3.0f)) * (1.0f / 6);
-    case CK_HARDSIGMOID: return v_min(v_splat(6), v_max(v_splat(0), v + 3.0f)) * (1.0f / 6);
-    case CK_SILU: return v * v_sigmoid(v);
-    case CK_GELU: {
-        vf density;
-        return v * v_normal_cdf(v, &density);
-    }
-    case CK_SIGMOID: return v_sigmoid(v);
-    case CK_TANH: return v_tanh(v);
-    case CK_IDENTITY: return v;
-    }
-    return v;
-}
-
 // A row of r output pixels from its points: bias, residual, activation, memory.
 #define output_row CK_NAME(output_row)
 CK_INLINE void output_row(int64_t r, const vf *points, vf bias, const ck_epilogue *epilogue, const float *residual,
@@ -287,7 +270,7 @@ CK_INLINE void output_row(int64_t r, const vf *points, vf bias, const ck_epilogu
         for (int64_t j = 0; j < r; j++) v_store(values + j * CK_VL, v[j]);
 #pragma clang loop unroll(disable)
         for (int64_t j = 0; j < r; j++)
-            v_store(values + j * CK_VL, activate(epilogue->activation, v_load(values + j * CK_VL)));
+            v_store(values + j * CK_VL, v_activate(epilogue->activation, v_load(values + j * CK_VL)));
         for (int64_t j = 0; j < r; j++) v[j] = v_load(values + j * CK_VL);
     }
     if (combine == CK_COMBINE_ADD_AFTER)

@@ -436,5 +436,65 @@ extension KernelTests {
                 return (packed, packed)
             }
         }
+
+        /// The same of Winograd, for each size of tiles.
+        @Test(arguments: [2, 3, 4]) func packedWinogradLayoutDependsOnTheTilesAlone(m: Int64) {
+            var random = Random(6)
+            let (c, o) = (30, 70)
+            let weight = random.floats(o * 9 * c)
+            atEveryLevel { level in
+                var layouts: Set<[Float]> = []
+                for (threads, images, size) in [(1, 1, 7), (2, 1, 7), (3, 4, 30), (8, 1, 112)] {
+                    var conv = ck_winograd_conv()
+                    conv.shape = Self.winogradShape(c: c, o: o, images: images, size: size)
+                    (conv.strides, conv.m) = (ck_strides(x: c.int64, y: o.int64, residual: 0), m)
+                    ck_winograd_prepare(&conv, threads.int64)
+                    #expect(conv.m == m)
+                    let packed = Floats(Int(ck_winograd_weights(&conv)), filledWith: .nan)
+                    // In two parts, as threads that share the packing do.
+                    let half = conv.panels / 2
+                    ck_winograd_pack(&conv, weight.pointer, half, conv.panels, packed.pointer)
+                    ck_winograd_pack(&conv, weight.pointer, 0, half, packed.pointer)
+                    layouts.insert(packed.values)
+                }
+                #expect(layouts.count == 1, "\(level)")
+                #expect(layouts.allSatisfy { $0.allSatisfy(\.isFinite) }, "\(level)")
+            }
+        }
+
+        /// What Winograd cannot compute, or not faster, is left to the direct product.
+        @Test func winogradSuitsWhatItComputesFaster() {
+            let shape = Self.winogradShape(c: 64, o: 64, images: 1, size: 14)
+            #expect(ck_winograd_suits([shape], 2))
+            let changes: [(inout ck_conv2d_shape) -> Void] = [
+                { $0.kh = 5 }, { $0.kw = 1 }, { $0.stride_h = 2 }, { $0.stride_w = 2 }, { $0.dilation_h = 2 },
+                { $0.dilation_w = 2 }, { $0.groups = 2 }, { $0.pad_top = 3 }, { $0.pad_left = 3 }, { $0.c = 15 },
+                { $0.o = 15 },
+            ]
+            for (index, change) in changes.enumerated() {
+                var other = shape
+                change(&other)
+                #expect(!ck_winograd_suits([other], 2), "change \(index)")
+            }
+            #expect(!ck_winograd_suits([Self.winogradShape(c: 512, o: 512, images: 1, size: 4)], 2))
+            for (c, o, images, size, m) in [
+                (512, 512, 1, 7, 2), (160, 320, 1, 7, 3), (128, 256, 1, 6, 2), (64, 64, 1, 7, 4), (160, 320, 8, 7, 4),
+                (512, 512, 1, 14, 4),
+            ] {
+                var conv = ck_winograd_conv()
+                conv.shape = Self.winogradShape(c: c, o: o, images: images, size: size)
+                ck_winograd_prepare(&conv, 2)
+                #expect(ck_winograd_suits(&conv.shape, 2) && conv.m == m, "\(c) to \(o), \(images) of \(size)")
+            }
+        }
+
+        private static func winogradShape(c: Int, o: Int, images: Int, size: Int) -> ck_conv2d_shape {
+            var shape = ck_conv2d_shape()
+            (shape.n, shape.c, shape.o, shape.groups) = (images.int64, c.int64, o.int64, 1)
+            (shape.h, shape.w, shape.oh, shape.ow) = (size.int64, size.int64, size.int64, size.int64)
+            (shape.kh, shape.kw, shape.pad_top, shape.pad_left) = (3, 3, 1, 1)
+            (shape.stride_h, shape.stride_w, shape.dilation_h, shape.dilation_w) = (1, 1, 1, 1)
+            return shape
+        }
     }
 }

@@ -1,7 +1,7 @@
 import CKernels
 import Testing
 
-/// The parent of all kernel suites. They set the process-wide level and number of threads, so they run one by one.
+/// The parent of all kernel suites. Some set the number of threads of the process, so they run one by one.
 @Suite(.serialized) struct KernelTests {}
 
 /// Floats in an allocation of exactly their size, so that the address sanitizer sees every access beyond it.
