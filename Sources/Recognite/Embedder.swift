@@ -75,6 +75,9 @@ public final class Embedder: Sendable {
     /// Ends the service: the batch under way is finished, and all other requests, later ones too, get
     /// ``EmbedderStoppedError``. Happens by itself when the embedder is released.
     public func stop() { core.stop() }
+
+    /// How many requests wait for their batch to start, for tests.
+    package var queuedRequests: Int { core.queuedRequests }
 }
 
 /// A request to an ``Embedder`` that has been stopped.
@@ -112,6 +115,8 @@ private final class Core: @unchecked Sendable {
     /// How many requests the serving thread waits for: it is not woken for less.
     private var wanted = 1
     private var isStopped = false
+
+    var queuedRequests: Int { condition.withLock { pending.count } }
 
     init(_ recognizer: Recognizer, maximumBatchSize: Int, maximumDelay: TimeInterval) {
         self.recognizer = recognizer
