@@ -13,6 +13,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-crypto", "3.12.3"..<"5.0.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swiftcsv/SwiftCSV", from: "0.10.0"),
     ],
     targets: [
         .systemLibrary(
@@ -46,7 +48,9 @@ let package = Package(
         .target(
             name: "Recognite",
             dependencies: [
-                "Imaging", "ModelZoo", "Layers", "Tensors", "Weights", .product(name: "Logging", package: "swift-log"),
+                "CLAPACKE", "Imaging", "ModelZoo", "Layers", "Tensors", "Weights",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "SwiftCSV", package: "SwiftCSV"),
             ]),
         .executableTarget(
             name: "recognite-cli",
@@ -54,6 +58,7 @@ let package = Package(
                 "Recognite",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(
             name: "recognite-benchmark",
