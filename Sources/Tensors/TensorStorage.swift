@@ -17,6 +17,9 @@ package final class TensorStorage: @unchecked Sendable {
     /// The size of the block that goes back to the cache; `nil` for borrowed memory.
     private let bytes: Int?
 
+    /// Whether the memory is this object's own, and not somebody else's.
+    var isOwned: Bool { bytes != nil }
+
     /// Memory for `count` elements, not initialized.
     package init(count: Int) {
         self.count = count
