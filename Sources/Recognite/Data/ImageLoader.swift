@@ -178,7 +178,7 @@ public final class ImageLoader: Sendable {
 
     /// The batches of one epoch, in order. Made ahead by threads that end when the epoch does, or when this is released.
     public struct Batches: Sequence, IteratorProtocol {
-        private let producer: Producer
+        private let producer: Producer<Batch, ImageLoaderError>
 
         fileprivate init(_ loader: ImageLoader, _ epoch: Int, _ plan: [[Int]]) {
             producer = Producer(count: plan.count, ahead: loader.workers + 2) { index throws(ImageLoaderError) in

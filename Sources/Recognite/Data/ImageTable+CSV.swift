@@ -60,7 +60,8 @@ extension ImageTable {
         guard !text.isEmpty else { return [] }
         do {
             var records: [[String]] = []
-            try EnumeratedCSV(string: text, delimiter: .comma, loadColumns: false).enumerateAsArray { records.append($0) }
+            try EnumeratedCSV(string: text, delimiter: .comma, loadColumns: false)
+                .enumerateAsArray(startAt: 0, rowLimit: nil) { records.append($0) }
             return records
         } catch {
             throw ImageTableError(path: path, problems: ["is no CSV: \(error)"])
