@@ -59,7 +59,7 @@ import Testing
         }
         #expect(gradient.shape == input.shape)
         #expect(gradient.scalars.contains { $0 != 0 })
-        let step: Float = 1e-2
+        let step: Float = 4e-3
         for index in 0..<input.count {
             func shifted(_ delta: Float) -> Tensor {
                 var scalars = input.scalars
