@@ -50,11 +50,12 @@ public struct PCAWhitening: Sendable {
         let bad = embeddings.withUnsafeScalars { scalars in scalars.firstIndex { !$0.isFinite } }
         if let bad { throw .notFinite(row: bad / size) }
 
-        var (means, vectors) = embeddings.columnMeansAndCovariances()
+        let (means, covariances) = embeddings.columnMeansAndCovariances()
+        var vectors = covariances
         var values = [Double](repeating: 0, count: size)
         let status = LAPACKE_dsyevd(
-            LAPACK_ROW_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "U")), lapack_int(size), &vectors,
-            lapack_int(size), &values)
+            LAPACK_ROW_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "U")), Int32(size), &vectors, Int32(size),
+            &values)
         guard status == 0 else { throw .noConvergence(status: Int(status)) }
 
         // LAPACK's eigenvalues rise, and the eigenvectors are columns.

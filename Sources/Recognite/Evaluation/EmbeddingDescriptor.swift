@@ -1,0 +1,144 @@
+import Imaging
+import Layers
+import ModelZoo
+import Tensors
+
+/// What is made of a recognizer's embeddings before they are compared, in this order: GeM pooling within the model, the
+/// mean over mirrored and resized images, PCA whitening, L2 normalization.
+///
+///     let descriptor = try EmbeddingDescriptor(contentsOf: "descriptor.safetensors")
+///     try descriptor.prepare(recognizer)
+///     let embeddings = try descriptor.embeddings(recognizer, images)
+public struct EmbeddingDescriptor: Sendable {
+    /// All but the whitening.
+    public struct Settings: Codable, Hashable, Sendable {
+        /// Whether an embedding is the mean of those of the image and of its mirror image.
+        public var flip: Bool
+        /// Factors of the images' sides; an embedding is the mean over all of them.
+        public var scales: [Double]
+        /// The exponent of GeM pooling in place of the model's average pooling; `nil`: the model's pooling stays as it is.
+        public var gem: Float?
+        /// Whether embeddings are scaled to norm 1 at the end.
+        public var normalizes: Bool
+
+        /// - Precondition: there are scales, all positive, and `gem` is one of `GeMPool2d.exponents`.
+        public init(flip: Bool = false, scales: [Double] = [1], gem: Float? = nil, normalizes: Bool = true) {
+            self.flip = flip
+            self.scales = scales
+            self.gem = gem
+            self.normalizes = normalizes
+            if let problem { preconditionFailure("EmbeddingDescriptor: \(problem)") }
+        }
+
+        /// What is wrong with settings from outside; `nil` if nothing is.
+        var problem: String? {
+            if scales.isEmpty { return "there are no scales" }
+            if let scale = scales.first(where: { !($0 > 0 && $0.isFinite) }) { return "a scale of \(scale)" }
+            if let gem, !GeMPool2d.exponents.contains(gem) { return "a GeM exponent of \(gem)" }
+            return nil
+        }
+    }
+
+    public var settings: Settings
+    /// `nil`: embeddings are not whitened.
+    public var whitening: PCAWhitening?
+
+    public init(_ settings: Settings = Settings(), whitening: PCAWhitening? = nil) {
+        self.settings = settings
+        self.whitening = whitening
+    }
+
+    /// Puts GeM pooling into a recognizer's model, where the settings want it; to be called once before the recognizer is
+    /// used with this descriptor. A second call changes nothing.
+    ///
+    /// - Throws: ``DescriptorError`` for a model without an average pooling over the whole image that is a module.
+    public func prepare(_ recognizer: Recognizer) throws(DescriptorError) {
+        guard let gem = settings.gem else { return }
+        try recognizer.backbone.setGeMPooling(p: gem, named: recognizer.modelName)
+    }
+
+    /// The finished embeddings of images.
+    ///
+    /// - Parameter images: `[N, H, W, 3]`, as the recognizer takes them.
+    /// - Returns: `[N, D']`, with the whitening's D', or the recognizer's own size.
+    /// - Precondition: the recognizer is in evaluation mode, and ``prepare(_:)`` was called with it.
+    /// - Throws: ``DescriptorError`` for a whitening of another size or scales that the model does not take,
+    ///   ``InputShapeError`` for images that it does not take at one of the scales.
+    public func embeddings(_ recognizer: Recognizer, _ images: Tensor) throws -> Tensor {
+        try check(recognizer)
+        return finished(try averagedEmbeddings(recognizer, images))
+    }
+
+    /// The embeddings of images averaged over mirror images and scales, `[N, D]`: not whitened and not normalized again.
+    ///
+    /// - Precondition: as of ``embeddings(_:_:)``.
+    /// - Throws: ``DescriptorError`` for scales that the model does not take, ``InputShapeError``.
+    public func averagedEmbeddings(_ recognizer: Recognizer, _ images: Tensor) throws -> Tensor {
+        precondition(!recognizer.isTraining, "EmbeddingDescriptor: the recognizer is in training mode")
+        precondition(
+            settings.gem == nil || recognizer.backbone.gemExponent == settings.gem,
+            "EmbeddingDescriptor: the recognizer has no GeM pooling of the descriptor's exponent; call prepare(_:) first")
+        try checkScales(recognizer)
+        // Before anything is computed: a scale that is too small is found at once.
+        let sizes = try settings.scales.map { scale in
+            try recognizer.checkInput(shape: images.shape)
+            let size = Self.size(images.shape, scale)
+            try recognizer.checkInput(shape: [images.shape[0], size.height, size.width, 3])
+            return size
+        }
+        return GradientMode.disabled {
+            var sum: Tensor?
+            for (height, width) in sizes {
+                let scaled = images.resizedImages(height: height, width: width)
+                for image in settings.flip ? [scaled, scaled.mirroredImages()] : [scaled] {
+                    let part = recognizer(image)
+                    sum = sum.map { $0 + part } ?? part
+                }
+            }
+            return sum! * (1 / Float(sizes.count * (settings.flip ? 2 : 1)))
+        }
+    }
+
+    /// Averaged embeddings whitened and normalized, as the settings have it: `[N, D]` to `[N, D']`.
+    ///
+    /// - Precondition: D is the whitening's.
+    public func finished(_ averaged: Tensor) -> Tensor {
+        let whitened = whitening.map { $0(averaged) } ?? averaged
+        guard settings.normalizes else { return whitened }
+        // A zero vector stays one.
+        return whitened / whitened.norm().clamped(low: 1e-12)
+    }
+
+    /// This descriptor with a whitening that is fitted to averaged embeddings.
+    ///
+    /// - Parameters:
+    ///   - averaged: `[N, D]`, of ``averagedEmbeddings(_:_:)``.
+    ///   - dimension: how many dimensions are kept; `nil`: all.
+    public func fitted(to averaged: Tensor, dimension: Int? = nil) throws(WhiteningError) -> EmbeddingDescriptor {
+        var result = self
+        result.whitening = try PCAWhitening(fittedTo: averaged, dimension: dimension)
+        return result
+    }
+
+    /// Checks that this descriptor's whitening and scales fit a recognizer.
+    func check(_ recognizer: Recognizer) throws(DescriptorError) {
+        if let whitening, whitening.inputSize != recognizer.embeddingSize {
+            throw .embeddingSize(
+                model: recognizer.modelName, size: recognizer.embeddingSize, whitening: whitening.inputSize)
+        }
+        try checkScales(recognizer)
+    }
+
+    private func checkScales(_ recognizer: Recognizer) throws(DescriptorError) {
+        guard settings.scales.contains(where: { $0 != 1 }),
+            case .exactly(let height, let width)? = (recognizer.backbone as? any ImageSizeLimiting)?.imageSizeRule
+        else { return }
+        throw .fixedImageSize(model: recognizer.modelName, height: height, width: width, scales: settings.scales)
+    }
+
+    /// The sides of scaled images, at least one pixel.
+    private static func size(_ shape: [Int], _ scale: Double) -> (height: Int, width: Int) {
+        func side(_ pixels: Int) -> Int { max(1, Int((Double(pixels) * scale).rounded())) }
+        return (side(shape[1]), side(shape[2]))
+    }
+}
