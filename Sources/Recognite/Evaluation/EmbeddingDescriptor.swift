@@ -21,7 +21,7 @@ public struct EmbeddingDescriptor: Sendable {
         /// Whether embeddings are scaled to norm 1 at the end.
         public var normalizes: Bool
 
-        /// - Precondition: there are scales, all positive, and `gem` is one of `GeMPool2d.exponents`.
+        /// - Precondition: there are scales, all positive and at most ``largestScale``, and `gem` is one of `GeMPool2d.exponents`.
         public init(flip: Bool = false, scales: [Double] = [1], gem: Float? = nil, normalizes: Bool = true) {
             self.flip = flip
             self.scales = scales
@@ -30,10 +30,13 @@ public struct EmbeddingDescriptor: Sendable {
             if let problem { preconditionFailure("EmbeddingDescriptor: \(problem)") }
         }
 
+        /// Images are made no larger than this times their sides.
+        public static let largestScale = 16.0
+
         /// What is wrong with settings from outside; `nil` if nothing is.
         var problem: String? {
             if scales.isEmpty { return "there are no scales" }
-            if let scale = scales.first(where: { !($0 > 0 && $0.isFinite) }) { return "a scale of \(scale)" }
+            if let scale = scales.first(where: { !($0 > 0 && $0 <= Self.largestScale) }) { return "a scale of \(scale)" }
             if let gem, !GeMPool2d.exponents.contains(gem) { return "a GeM exponent of \(gem)" }
             return nil
         }
@@ -78,24 +81,21 @@ public struct EmbeddingDescriptor: Sendable {
         precondition(
             settings.gem == nil || recognizer.backbone.gemExponent == settings.gem,
             "EmbeddingDescriptor: the recognizer has no GeM pooling of the descriptor's exponent; call prepare(_:) first")
+        if let problem = settings.problem { preconditionFailure("EmbeddingDescriptor: \(problem)") }
         try checkScales(recognizer)
-        // Before anything is computed: a scale that is too small is found at once.
-        let sizes = try settings.scales.map { scale in
-            try recognizer.checkInput(shape: images.shape)
-            let size = Self.size(images.shape, scale)
-            try recognizer.checkInput(shape: [images.shape[0], size.height, size.width, 3])
-            return size
-        }
+        // All before anything is computed: a scale that is too small is found at once.
+        let shapes = settings.scales.map { Self.scaled(images.shape, $0) }
+        for shape in shapes { try recognizer.checkInput(shape: shape) }
         return GradientMode.disabled {
             var sum: Tensor?
-            for (height, width) in sizes {
-                let scaled = images.resizedImages(height: height, width: width)
-                for image in settings.flip ? [scaled, scaled.mirroredImages()] : [scaled] {
-                    let part = recognizer(image)
+            for shape in shapes {
+                let scaled = images.resizedImages(height: shape[1], width: shape[2])
+                for input in settings.flip ? [scaled, scaled.mirroredImages()] : [scaled] {
+                    let part = recognizer(input)
                     sum = sum.map { $0 + part } ?? part
                 }
             }
-            return sum! * (1 / Float(sizes.count * (settings.flip ? 2 : 1)))
+            return sum! * (1 / Float(shapes.count * (settings.flip ? 2 : 1)))
         }
     }
 
@@ -136,9 +136,10 @@ public struct EmbeddingDescriptor: Sendable {
         throw .fixedImageSize(model: recognizer.modelName, height: height, width: width, scales: settings.scales)
     }
 
-    /// The sides of scaled images, at least one pixel.
-    private static func size(_ shape: [Int], _ scale: Double) -> (height: Int, width: Int) {
+    /// The shape of images whose sides are multiplied by a scale and rounded, to one pixel at least.
+    private static func scaled(_ shape: [Int], _ scale: Double) -> [Int] {
+        guard shape.count == 4 else { return shape }
         func side(_ pixels: Int) -> Int { max(1, Int((Double(pixels) * scale).rounded())) }
-        return (side(shape[1]), side(shape[2]))
+        return [shape[0], side(shape[1]), side(shape[2]), shape[3]]
     }
 }
