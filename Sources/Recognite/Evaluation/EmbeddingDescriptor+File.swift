@@ -2,14 +2,16 @@ import Foundation
 import ModelZoo
 import Tensors
 
-/// A descriptor's file is a safetensors file: under `__metadata__` the version as `recognite.descriptor` and the settings
-/// as `settings`, in JSON; with a whitening, the tensors `whitening.mean` and `whitening.projection`.
+/// A descriptor's file is a safetensors file: under `__metadata__` the version as `recognite.descriptor` and the
+/// settings as `settings`, in JSON; with a whitening, the tensors `whitening.mean` and `whitening.projection`.
 extension EmbeddingDescriptor {
     /// The version of the files that are written and read here.
     public static let version = "1"
 
-    private static let (versionKey, settingsKey) = ("recognite.descriptor", "settings")
-    private static let (meanKey, projectionKey) = ("whitening.mean", "whitening.projection")
+    private static let versionKey = "recognite.descriptor"
+    private static let settingsKey = "settings"
+    private static let meanKey = "whitening.mean"
+    private static let projectionKey = "whitening.projection"
 
     /// Writes the descriptor as one safetensors file. On an error, a file that was there before stays as it was.
     ///
@@ -29,8 +31,8 @@ extension EmbeddingDescriptor {
 
     /// Reads a descriptor that ``write(to:)`` has written.
     ///
-    /// - Throws: `CheckpointError` for a file that cannot be read or is damaged, ``DescriptorError`` for one of something
-    ///   else, of another version, or with settings or tensors that make no sense.
+    /// - Throws: `CheckpointError` for a file that cannot be read or is damaged, ``DescriptorError`` for one of
+    ///   something else, of another version, or with settings or tensors that make no sense.
     public init(contentsOf path: String) throws {
         let file = try Checkpoint(contentsOf: path)
         guard let version = file.metadata[Self.versionKey] else { throw DescriptorError.notADescriptor(path: path) }

@@ -16,12 +16,14 @@ public struct EmbeddingDescriptor: Sendable {
         public var flip: Bool
         /// Factors of the images' sides; an embedding is the mean over all of them.
         public var scales: [Double]
-        /// The exponent of GeM pooling in place of the model's average pooling; `nil`: the model's pooling stays as it is.
+        /// The exponent of GeM pooling in place of the model's average pooling; `nil`: the model's pooling stays as it
+        /// is.
         public var gem: Float?
         /// Whether embeddings are scaled to norm 1 at the end.
         public var normalizes: Bool
 
-        /// - Precondition: there are scales, all positive and at most ``largestScale``, and `gem` is one of `GeMPool2d.exponents`.
+        /// - Precondition: there are scales, all positive and at most ``largestScale``, and `gem` is one of
+        ///   `GeMPool2d.exponents`.
         public init(flip: Bool = false, scales: [Double] = [1], gem: Float? = nil, normalizes: Bool = true) {
             self.flip = flip
             self.scales = scales
@@ -36,7 +38,7 @@ public struct EmbeddingDescriptor: Sendable {
         /// What is wrong with settings from outside; `nil` if nothing is.
         var problem: String? {
             if scales.isEmpty { return "there are no scales" }
-            if let scale = scales.first(where: { !($0 > 0 && $0 <= Self.largestScale) }) { return "a scale of \(scale)" }
+            if let bad = scales.first(where: { !($0 > 0 && $0 <= Self.largestScale) }) { return "a scale of \(bad)" }
             if let gem, !GeMPool2d.exponents.contains(gem) { return "a GeM exponent of \(gem)" }
             return nil
         }
@@ -51,8 +53,8 @@ public struct EmbeddingDescriptor: Sendable {
         self.whitening = whitening
     }
 
-    /// Puts GeM pooling into a recognizer's model, where the settings want it; to be called once before the recognizer is
-    /// used with this descriptor. A second call changes nothing.
+    /// Puts GeM pooling into a recognizer's model, where the settings want it; to be called once before the recognizer
+    /// is used with this descriptor. A second call changes nothing.
     ///
     /// - Throws: ``DescriptorError`` for a model without an average pooling over the whole image that is a module.
     public func prepare(_ recognizer: Recognizer) throws(DescriptorError) {
@@ -72,7 +74,8 @@ public struct EmbeddingDescriptor: Sendable {
         return finished(try averagedEmbeddings(recognizer, images))
     }
 
-    /// The embeddings of images averaged over mirror images and scales, `[N, D]`: not whitened and not normalized again.
+    /// The embeddings of images averaged over mirror images and scales, `[N, D]`: not whitened and not normalized
+    /// again.
     ///
     /// - Precondition: as of ``embeddings(_:_:)``.
     /// - Throws: ``DescriptorError`` for scales that the model does not take, ``InputShapeError``.
@@ -80,7 +83,7 @@ public struct EmbeddingDescriptor: Sendable {
         precondition(!recognizer.isTraining, "EmbeddingDescriptor: the recognizer is in training mode")
         precondition(
             settings.gem == nil || recognizer.backbone.gemExponent == settings.gem,
-            "EmbeddingDescriptor: the recognizer has no GeM pooling of the descriptor's exponent; call prepare(_:) first")
+            "EmbeddingDescriptor: the recognizer has no GeM pooling of the descriptor's exponent: call prepare(_:)")
         if let problem = settings.problem { preconditionFailure("EmbeddingDescriptor: \(problem)") }
         try checkScales(recognizer)
         // All before anything is computed: a scale that is too small is found at once.

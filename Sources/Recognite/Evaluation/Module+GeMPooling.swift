@@ -7,7 +7,8 @@ extension Module {
     /// - Parameters:
     ///   - p: the exponent; 3 in the paper.
     ///   - name: what the error calls the model; `nil`: its type.
-    /// - Throws: ``DescriptorError`` for a model that pools to more than one value per channel, or without a module for it.
+    /// - Throws: ``DescriptorError`` for a model that pools to more than one value per channel, or without a module for
+    ///   it.
     /// - Precondition: `p` is one of `GeMPool2d.exponents`.
     public func setGeMPooling(p: Float = 3, named name: String? = nil) throws(DescriptorError) {
         func failure(_ reason: String) -> DescriptorError { .noAveragePool(model: name ?? typeName, reason: reason) }
@@ -31,8 +32,8 @@ extension Module {
     /// The exponent of the GeM pooling that ends this model's features; `nil` where there is none.
     var gemExponent: Float? { (lastPooling?.pool as? GeMPool2d)?.p }
 
-    /// The last pooling over all pixels and its path, if no convolution is declared behind it: that would be one within a
-    /// block, as in squeeze and excitation.
+    /// The last pooling over all pixels and its path, if no convolution is declared behind it: that would be one within
+    /// a block, as in squeeze and excitation.
     private var lastPooling: (path: [String], pool: Module)? {
         for (path, module) in namedModules.reversed() where !path.isEmpty {
             if module is Conv2d { return nil }

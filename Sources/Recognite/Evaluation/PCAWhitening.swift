@@ -1,14 +1,14 @@
 import CLAPACKE
 import Tensors
 
-/// A change of axes that makes embeddings uncorrelated and of variance 1, and may leave out the directions in which they
-/// vary least: y = diag(1 / √(λ + eps)) Vᵀ (x - mean), with the eigenvalues λ and eigenvectors V of the covariance of a
-/// set of embeddings. Jégou, Chum: Negative evidences and co-occurrences in image retrieval, ECCV 2012.
+/// A change of axes that makes embeddings uncorrelated and of variance 1, and may leave out the directions in which
+/// they vary least: y = diag(1 / √(λ + eps)) Vᵀ (x - mean), with the eigenvalues λ and eigenvectors V of the covariance
+/// of a set of embeddings. Jégou, Chum: Negative evidences and co-occurrences in image retrieval, ECCV 2012.
 public struct PCAWhitening: Sendable {
     /// The mean of the set, `[D]`.
     public let mean: Tensor
-    /// diag(1 / √(λ + eps)) Vᵀ, `[D', D]`: the rows by falling eigenvalue. Each row's component of the largest magnitude is
-    /// positive, so that the same set always gives the same result.
+    /// diag(1 / √(λ + eps)) Vᵀ, `[D', D]`: the rows by falling eigenvalue. Each row's component of the largest
+    /// magnitude is positive, so that the same set always gives the same result.
     public let projection: Tensor
 
     /// The number of features of what it is applied to.
@@ -26,19 +26,20 @@ public struct PCAWhitening: Sendable {
     }
 
     static func areShapes(mean: [Int], projection: [Int]) -> Bool {
-        mean.count == 1 && projection.count == 2 && projection[1] == mean[0] && (1...max(1, mean[0])) ~= projection[0]
+        mean.count == 1 && projection.count == 2 && projection[1] == mean[0] && projection[0] > 0
+            && projection[0] <= mean[0]
     }
 
-    /// The whitening of a set of embeddings. Mean, covariance (divided by N - 1) and eigenvectors are computed in double
-    /// precision.
+    /// The whitening of a set of embeddings. Mean, covariance (divided by N - 1) and eigenvectors are computed in
+    /// double precision.
     ///
     /// - Parameters:
     ///   - embeddings: `[N, D]`.
     ///   - dimension: how many directions are kept, those of the largest variance; `nil`: all D.
-    ///   - eps: what is added to the variances, so that those near 0 are not blown up; the default suits embeddings of about
-    ///     norm 1.
-    /// - Throws: ``WhiteningError`` for fewer than `dimension + 1` embeddings, more directions than D, or embeddings that are
-    ///   not finite.
+    ///   - eps: what is added to the variances, so that those near 0 are not blown up; the default suits embeddings of
+    ///     about norm 1.
+    /// - Throws: ``WhiteningError`` for fewer than `dimension + 1` embeddings, more directions than D, or embeddings
+    ///   that are not finite.
     public init(fittedTo embeddings: Tensor, dimension: Int? = nil, eps: Double = 1e-9) throws(WhiteningError) {
         precondition(embeddings.rank == 2, "PCAWhitening: embeddings of shape \(embeddings.shape), expected [N, D]")
         precondition(eps >= 0 && eps.isFinite, "PCAWhitening: eps \(eps)")
