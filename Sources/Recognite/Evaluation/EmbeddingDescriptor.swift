@@ -70,7 +70,7 @@ public struct EmbeddingDescriptor: Sendable {
     /// - Throws: ``DescriptorError`` for a whitening of another size or scales that the model does not take,
     ///   ``InputShapeError`` for images that it does not take at one of the scales.
     public func embeddings(_ recognizer: Recognizer, _ images: Tensor) throws -> Tensor {
-        try check(recognizer)
+        try checkWhitening(recognizer)
         return finished(try averagedEmbeddings(recognizer, images))
     }
 
@@ -85,10 +85,9 @@ public struct EmbeddingDescriptor: Sendable {
             settings.gem == nil || recognizer.backbone.gemExponent == settings.gem,
             "EmbeddingDescriptor: the recognizer has no GeM pooling of the descriptor's exponent: call prepare(_:)")
         if let problem = settings.problem { preconditionFailure("EmbeddingDescriptor: \(problem)") }
-        try checkScales(recognizer)
         // All before anything is computed: a scale that is too small is found at once.
+        try checkInput(recognizer, shape: images.shape)
         let shapes = settings.scales.map { Self.scaled(images.shape, $0) }
-        for shape in shapes { try recognizer.checkInput(shape: shape) }
         return GradientMode.disabled {
             var sum: Tensor?
             for shape in shapes {
@@ -123,20 +122,26 @@ public struct EmbeddingDescriptor: Sendable {
         return result
     }
 
-    /// Checks that this descriptor's whitening and scales fit a recognizer.
-    func check(_ recognizer: Recognizer) throws(DescriptorError) {
+    /// Checks that a recognizer takes images at each of the scales.
+    ///
+    /// - Parameter shape: `[N, H, W, 3]`, of the images before they are scaled.
+    /// - Throws: ``DescriptorError`` for several scales where the model takes one size alone, ``InputShapeError``.
+    public func checkInput(_ recognizer: Recognizer, shape: [Int]) throws {
+        if settings.scales.contains(where: { $0 != 1 }),
+            case .exactly(let height, let width)? = (recognizer.backbone as? any ImageSizeLimiting)?.imageSizeRule
+        {
+            throw DescriptorError.fixedImageSize(
+                model: recognizer.modelName, height: height, width: width, scales: settings.scales)
+        }
+        for scale in settings.scales { try recognizer.checkInput(shape: Self.scaled(shape, scale)) }
+    }
+
+    /// Checks that this descriptor's whitening fits a recognizer.
+    func checkWhitening(_ recognizer: Recognizer) throws(DescriptorError) {
         if let whitening, whitening.inputSize != recognizer.embeddingSize {
             throw .embeddingSize(
                 model: recognizer.modelName, size: recognizer.embeddingSize, whitening: whitening.inputSize)
         }
-        try checkScales(recognizer)
-    }
-
-    private func checkScales(_ recognizer: Recognizer) throws(DescriptorError) {
-        guard settings.scales.contains(where: { $0 != 1 }),
-            case .exactly(let height, let width)? = (recognizer.backbone as? any ImageSizeLimiting)?.imageSizeRule
-        else { return }
-        throw .fixedImageSize(model: recognizer.modelName, height: height, width: width, scales: settings.scales)
     }
 
     /// The shape of images whose sides are multiplied by a scale and rounded, to one pixel at least.

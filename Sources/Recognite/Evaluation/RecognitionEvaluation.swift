@@ -58,13 +58,13 @@ extension Recognizer {
     /// - Throws: ``ImageLoaderError`` for a picture that cannot be read; what ``EmbeddingDescriptor/embeddings(_:_:)``
     ///   throws.
     public func embeddings(of loader: ImageLoader, descriptor: EmbeddingDescriptor? = nil) throws -> Tensor {
-        try descriptor?.check(self)
+        try descriptor?.checkWhitening(self)
         let raw = try averagedEmbeddings(of: loader, descriptor: descriptor)
         return descriptor.map { $0.finished(raw) } ?? raw
     }
 
-    /// The embeddings of a loader's pictures averaged over crops, mirror images and scales, `[N, D]`: what a whitening is
-    /// fitted to.
+    /// The embeddings of a loader's pictures averaged over crops, mirror images and scales, `[N, D]`: what a whitening
+    /// is fitted to.
     ///
     /// - Precondition, Throws: as of ``embeddings(of:descriptor:)``.
     public func averagedEmbeddings(of loader: ImageLoader, descriptor: EmbeddingDescriptor?) throws -> Tensor {
