@@ -6,16 +6,17 @@ struct DescribeCommand: ParsableCommand {
         commandName: "describe", abstract: "Write a descriptor: what is made of embeddings before they are compared.",
         discussion: """
             GeM pooling in place of the network's average pooling; the mean over mirrored and resized pictures; a PCA \
-            whitening that is fitted to the embeddings of labelled pictures, which should not be those that the descriptor \
-            will be tried on; and the scaling to norm 1. Pictures are resized and cropped as in training's validation.
+            whitening that is fitted to the embeddings of labelled pictures, which should not be those that the \
+            descriptor will be tried on; and the scaling to norm 1. Pictures are resized and cropped as in training's \
+            validation.
             """)
 
     @OptionGroup var modelOptions: ModelOptions
 
     @Option(
         help: ArgumentHelp(
-            "Pictures to fit --whiten to: a CSV with a column of pictures (relative to it) and one of labels, or a folder "
-                + "with a folder of pictures for each label.", valueName: "csv|folder"))
+            "Pictures to fit --whiten to: a CSV with a column of pictures (relative to it) and one of labels, or a "
+                + "folder with a folder of pictures for each label.", valueName: "csv|folder"))
     var fit: String?
 
     @Option(help: ArgumentHelp("The CSV's column of pictures.", valueName: "name"))

@@ -25,8 +25,8 @@ import Testing
         _ a: Tensor, _ b: Tensor, tolerance: Float = 1e-5, sourceLocation: SourceLocation = #_sourceLocation
     ) {
         #expect(a.shape == b.shape, sourceLocation: sourceLocation)
-        let difference = zip(a.scalars, b.scalars).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
-        #expect(difference <= tolerance, sourceLocation: sourceLocation)
+        let far = zip(a.scalars, b.scalars).first { !(abs($0 - $1) <= tolerance) }
+        #expect(far == nil, "\(String(describing: far))", sourceLocation: sourceLocation)
     }
 
     // MARK: Means
@@ -84,7 +84,7 @@ import Testing
     }
 
     @Test func scalesThatAreTooSmallAreNamed() throws {
-        let model = try Recognizer("densenet121", imageSize: nil)
+        let model = try Recognizer("densenet121")
         model.eval()
         let descriptor = EmbeddingDescriptor(.init(scales: [1, 0.5]))
         let error = #expect(throws: InputShapeError.self) {
@@ -125,7 +125,8 @@ import Testing
         }
         expectEqual(got, GeMPool2d(p: 3)(maps).reshaped([3, 12]))
         #expect(zip(got.scalars, average.scalars).contains { abs($0 - $1) > 1e-3 })
-        expectEqual(got, try Engine.withoutPlans { () throws(any Error) in try descriptor.embeddings(recognizer, images) })
+        let eager = try Engine.withoutPlans { () throws(any Error) in try descriptor.embeddings(recognizer, images) }
+        expectEqual(got, eager)
 
         try EmbeddingDescriptor(.init(gem: 2)).prepare(recognizer)
         #expect((try recognizer.backbone.module(at: ["5"]) as? GeMPool2d)?.p == 2)
@@ -294,10 +295,11 @@ import Testing
             descriptor = try descriptor.fitted(to: averaged, dimension: 4)
             let got = try recognizer.embeddings(of: loader, descriptor: descriptor)
             #expect(got.shape == [table.count, 4])
-            expectEqual(got, descriptor.finished(averaged), tolerance: 0)
+            expectEqual(got, descriptor.finished(averaged), tolerance: 1e-6)
             let batches = try loader.batches().map { try $0.get().images }
             let parts = try batches.map { try descriptor.embeddings(recognizer, $0) }
-            expectEqual(got, .concatenated(parts, axis: 0))
+            // Whitening makes the rounding of other products larger.
+            expectEqual(got, .concatenated(parts, axis: 0), tolerance: 1e-4)
 
             let other = PCAWhitening(mean: .zeros([5]), projection: .ones([2, 5]))
             let evaluation = try RecognitionEvaluation(
