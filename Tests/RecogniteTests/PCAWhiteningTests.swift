@@ -53,7 +53,7 @@ import Testing
             let normals = (0..<size).map { _ in source.normal() }
             for row in 0..<size {
                 let mixed = (0..<size).reduce(0.5 * Double(row)) { sum, column in
-                    sum + Double(mixing[row * size + column]) * Double(normals[column])
+                    sum + mixing[row * size + column] * normals[column]
                 }
                 scalars.append(Float(mixed))
             }

@@ -59,13 +59,15 @@ public struct PCAWhitening: Sendable {
             &values)
         guard status == 0 else { throw .noConvergence(status: Int(status)) }
 
+        // What is less than this is a rounded 0.
+        let rounding = values[size - 1] * Double(size) * .ulpOfOne
         // LAPACK's eigenvalues rise, and the eigenvectors are columns.
         var rows: [Float] = []
         rows.reserveCapacity(kept * size)
         for column in stride(from: size - 1, through: size - kept, by: -1) {
             let vector = (0..<size).map { vectors[$0 * size + column] }
             let largest = vector.reduce(0) { $1.magnitude > $0.magnitude ? $1 : $0 }
-            let deviation = (max(0, values[column]) + eps).squareRoot()
+            let deviation = ((values[column] > rounding ? values[column] : 0) + eps).squareRoot()
             guard deviation > 0 else { throw .noVariance(direction: size - 1 - column) }
             let factor = (largest < 0 ? -1 : 1) / deviation
             rows += vector.map { Float($0 * factor) }
