@@ -34,7 +34,8 @@ import Testing
             #expect(descriptor.whitening?.inputSize == 512 && descriptor.whitening?.dimension == 5)
 
             let tooMany = try RecogniteProcess.run(
-                "describe", "--model", "resnet18", "--fit", folder + "/set", "--whiten", "8", "--size", "32", "-o", path)
+                "describe", "--model", "resnet18", "--fit", folder + "/set", "--whiten", "8", "--size", "32", "-o",
+                path)
             #expect(tooMany.status == 1)
             #expect(tooMany.errors.contains("8 embeddings are too few for a whitening to 8 dimensions"))
         }
