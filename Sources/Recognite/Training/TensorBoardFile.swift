@@ -15,14 +15,10 @@ public final class TensorBoardFile {
     /// - Parameter step: where a resumed run goes on; TensorBoard forgets what earlier files hold beyond it.
     /// - Throws: `FileError`.
     public init(folder: String, step: Int) throws(FileError) {
-        let seconds = Int(Date().timeIntervalSince1970)
-        var number = 0
+        let start = "\(folder)/events.out.tfevents.\(Int(Date().timeIntervalSince1970)).recognite"
         // Two starts within a second get different names, and sort in order.
-        repeat {
-            let name = "events.out.tfevents.\(seconds).recognite.\(ProcessInfo.processInfo.processIdentifier).\(number)"
-            path = folder + "/" + name
-            number += 1
-        } while FileManager.default.fileExists(atPath: path)
+        let number = (0...).first { !FileManager.default.fileExists(atPath: "\(start).\($0)") }!
+        path = "\(start).\(number)"
         guard FileManager.default.createFile(atPath: path, contents: nil),
             let handle = FileHandle(forWritingAtPath: path)
         else { throw .lastSystemError("write", path) }
