@@ -8,16 +8,17 @@ extension EvaluationReport {
     ///   - gallery: `[G, D]`, of those of `galleryTable`; for averaged references a table with one picture of each label.
     ///   - count: how many of each kind, at most.
     ///   - items: how many items of each, at most. The first correct one takes the last place if it ranks lower.
-    /// - Returns: `best`, whose first item is correct, by the margin between that and the highest score of a wrong one; and
-    ///   `worst`, whose first item is wrong, by the rank of the first correct one, then by the first item's score. Queries
-    ///   whose label is not in the gallery are left out.
+    /// - Returns: `best`, whose first item is correct, by the margin between that and the highest score of a wrong one;
+    ///   and `worst`, whose first item is wrong, by the rank of the first correct one, then by the first item's score.
+    ///   Queries whose label is not in the gallery are left out.
     public static func retrievals(
         queries: Tensor, queryTable: ImageTable, gallery: Tensor, galleryTable: ImageTable,
         metric: SimilarityMetric = .inner, count: Int = 8, items: Int = 6, blockSize: Int = 256
     ) -> (best: [Retrieval], worst: [Retrieval]) {
         precondition(
             queries.shape[0] == queryTable.count && gallery.shape[0] == galleryTable.count,
-            "retrievals: embeddings \(queries.shape), \(gallery.shape) of \(queryTable.count) and \(galleryTable.count) rows")
+            "retrievals: embeddings \(queries.shape), \(gallery.shape) of \(queryTable.count) and "
+                + "\(galleryTable.count) rows")
         precondition(count >= 0 && items > 0, "retrievals: \(count) queries, \(items) items")
         var numbers: [String: Int] = [:]
         for (number, label) in galleryTable.labels.enumerated() { numbers[label] = number }
@@ -30,8 +31,8 @@ extension EvaluationReport {
                     guard let label = queryLabels[first + row] else { continue }
                     let own = UnsafeBufferPointer(
                         rebasing: scores[row * galleryLabels.count..<(row + 1) * galleryLabels.count])
-                    guard let (candidate, isBest) = Candidate.of(first + row, own, galleryLabels, label) else { continue }
-                    if isBest { best.append(candidate) } else { worst.append(candidate) }
+                    guard let found = Candidate.of(first + row, own, galleryLabels, label) else { continue }
+                    if found.isBest { best.append(found.candidate) } else { worst.append(found.candidate) }
                 }
             }
             best = Array(best.sorted().prefix(count))
@@ -74,7 +75,7 @@ extension EvaluationReport {
         /// `nil` if the gallery has no wrong item, or scores that are no numbers.
         static func of(
             _ query: Int, _ scores: UnsafeBufferPointer<Float>, _ labels: [Int], _ label: Int
-        ) -> (Candidate, isBest: Bool)? {
+        ) -> (candidate: Candidate, isBest: Bool)? {
             var right: Int?, wrong: Int?
             for (column, score) in scores.enumerated() {
                 guard !score.isNaN else { return nil }
