@@ -1,65 +1,64 @@
 import Foundation
 
 extension EvaluationReport {
+    typealias Row = (name: String, value: String)
+
     /// Figures of one kind, named and formatted.
     struct Section {
         let title: String
-        let rows: [(name: String, value: String)]
+        let rows: [Row]
     }
 
     /// All figures, as the page and the terminal show them.
     var sections: [Section] {
-        let percent = ReportText.percent
-        let number = ReportText.number
-        var recognition = [("accuracy", percent(metrics.accuracy))]
-        for k in [1, 5, 10] { recognition.append(("recall@\(k)", percent(metrics.recall(at: k)))) }
+        func percent(_ name: String, _ value: Double) -> Row { (name, ReportText.percent(value)) }
+        func count(_ name: String, _ value: Int) -> Row { (name, "\(value)") }
+        var recognition = [percent("accuracy", metrics.accuracy)]
+        recognition += [1, 5, 10].map { percent("recall@\($0)", metrics.recall(at: $0)) }
         recognition += [
-            ("queries", "\(metrics.queries)"), ("gallery", "\(metrics.gallery)"),
-            ("queries without positives", "\(metrics.queriesWithoutPositives)"),
+            count("queries", metrics.queries), count("gallery", metrics.gallery),
+            count("queries without positives", metrics.queriesWithoutPositives),
         ]
         let best = metrics.maximalF1
         let verification = metrics.verification
-        var result = [
+        var pairs = [
+            percent("equal error rate", verification.equalErrorRate),
+            ("its threshold", ReportText.number(verification.equalErrorThreshold)),
+        ]
+        pairs += verification.acceptances.map { percent("TAR@FAR=\($0.name)", $0.trueAcceptance) }
+        pairs += [
+            count("positive pairs", verification.positivePairs), count("negative pairs", verification.negativePairs),
+        ]
+        return [
             Section(title: "Recognition", rows: recognition),
             Section(
                 title: "Ranking",
                 rows: [
-                    ("mAP", percent(metrics.meanAveragePrecision)), ("mAP@R", percent(metrics.meanAveragePrecisionAtR)),
-                    ("R-precision", percent(metrics.rPrecision)),
+                    percent("mAP", metrics.meanAveragePrecision), percent("mAP@R", metrics.meanAveragePrecisionAtR),
+                    percent("R-precision", metrics.rPrecision),
                 ]),
             Section(
                 title: "At the largest F1 of each query",
                 rows: [
-                    ("F1", percent(best.f1)), ("precision", percent(best.precision)), ("recall", percent(best.recall)),
-                    ("threshold", number(best.threshold)),
+                    percent("F1", best.f1), percent("precision", best.precision), percent("recall", best.recall),
+                    ("threshold", ReportText.number(best.threshold)),
                 ]),
-            Section(
-                title: "Verification of all pairs",
-                rows: [
-                    ("equal error rate", percent(verification.equalErrorRate)),
-                    ("its threshold", number(verification.equalErrorThreshold)),
-                ] + verification.acceptances.map { ("TAR@FAR=\($0.name)", percent($0.trueAcceptance)) } + [
-                    ("positive pairs", "\(verification.positivePairs)"),
-                    ("negative pairs", "\(verification.negativePairs)"),
-                ]),
-        ]
-        if let fewShot { result.append(fewShot.section) }
-        return result
+            Section(title: "Verification of all pairs", rows: pairs),
+        ] + (fewShot.map { [$0.section] } ?? [])
     }
 
     /// The report for the terminal: a table of names and values, without a line break at its end.
     public var summary: String {
-        let parts = sections.map { section in (section.title, section.rows.map { ("  " + $0.name, $0.value) }) }
-        let rows = parts.flatMap(\.1)
-        let names = (rows.map(\.0.count) + description.map { $0.name.count + 2 }).max() ?? 0
-        let values = rows.map(\.1.count).max() ?? 0
+        let rows = sections.flatMap(\.rows) + description
+        let names = rows.map(\.name.count).max() ?? 0
+        let values = sections.flatMap(\.rows).map(\.value.count).max() ?? 0
         func padding(_ count: Int) -> String { String(repeating: " ", count: max(0, count)) }
         var lines = [title]
-        lines += description.map { "  " + $0.name + padding(names - 2 - $0.name.count) + "  " + $0.value }
-        for (title, rows) in parts {
-            lines.append(title)
-            lines += rows.map { name, value in
-                name + padding(names - name.count) + "  " + padding(values - value.count) + value
+        lines += description.map { "  " + $0.name + padding(names - $0.name.count) + "  " + $0.value }
+        for section in sections {
+            lines.append(section.title)
+            lines += section.rows.map { row in
+                "  " + row.name + padding(names - row.name.count + 2 + values - row.value.count) + row.value
             }
         }
         return lines.joined(separator: "\n")
@@ -68,15 +67,18 @@ extension EvaluationReport {
 
 extension EvaluationReport.FewShotOutcome {
     fileprivate var section: EvaluationReport.Section {
-        let groups = result.groups.count < 2 ? [] : result.groups.sorted { $0.key < $1.key }
-        return EvaluationReport.Section(
-            title: "Few-shot: \(settings.episodes) episodes",
-            rows: [
-                (
-                    "\(settings.ways)-way \(settings.shots)-shot accuracy",
-                    "\(ReportText.percent(result.accuracy)) ± \(ReportText.percent(result.confidence))"
-                )
-            ] + groups.map { (groupNames[$0.key] ?? "group \($0.key)", ReportText.percent($0.value)) })
+        var rows: [EvaluationReport.Row] = [
+            (
+                "\(settings.ways)-way \(settings.shots)-shot accuracy",
+                "\(ReportText.percent(result.accuracy)) ± \(ReportText.percent(result.confidence))"
+            )
+        ]
+        if result.groups.count > 1 {
+            for (group, accuracy) in result.groups.sorted(by: { $0.key < $1.key }) {
+                rows.append((groupNames[group] ?? "group \(group)", ReportText.percent(accuracy)))
+            }
+        }
+        return EvaluationReport.Section(title: "Few-shot, \(settings.episodes) episodes", rows: rows)
     }
 }
 
