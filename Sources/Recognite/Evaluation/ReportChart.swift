@@ -116,7 +116,8 @@ struct ReportChart {
             parts.append(Self.label(text, x: end, y: 14, "end"))
             // Letters are some 7 wide at the page's size of 12.
             end -= 7 * Double(text.count) + 16
-            parts.append("<rect class=\"key \(style.rawValue)\" x=\"\(Self.text(end))\" y=\"5\" width=\"10\" height=\"10\"/>")
+            parts.append(
+                "<rect class=\"key \(style.rawValue)\" x=\"\(Self.text(end))\" y=\"5\" width=\"10\" height=\"10\"/>")
             end -= 12
         }
         return (parts + ["</svg>"]).joined(separator: "\n")
