@@ -54,11 +54,12 @@ extension EvaluationReport {
     private var headline: String {
         var rows: [Row] = []
         if let fewShot {
-            rows.append(
-                ("\(fewShot.settings.ways)-way \(fewShot.settings.shots)-shot", ReportText.percent(fewShot.result.accuracy)))
+            let settings = fewShot.settings
+            rows.append(("\(settings.ways)-way \(settings.shots)-shot", ReportText.percent(fewShot.result.accuracy)))
         }
         rows += [
-            ("accuracy", ReportText.percent(metrics.accuracy)), ("mAP", ReportText.percent(metrics.meanAveragePrecision)),
+            ("accuracy", ReportText.percent(metrics.accuracy)),
+            ("mAP", ReportText.percent(metrics.meanAveragePrecision)),
             ("recall@5", ReportText.percent(metrics.recall(at: 5))),
             ("equal error rate", ReportText.percent(metrics.verification.equalErrorRate)),
         ]

@@ -5,7 +5,7 @@ extension EvaluationReport {
     ///
     /// - Parameters:
     ///   - queries: `[Q, D]`, of the pictures of `queryTable`.
-    ///   - gallery: `[G, D]`, of those of `galleryTable`; for averaged references, a table of one picture of each label.
+    ///   - gallery: `[G, D]`, of those of `galleryTable`; for averaged references, a table of one row per label.
     ///   - count: how many of each kind, at most.
     ///   - items: how many items of each, at most. The first correct one takes the last place if it ranks lower.
     /// - Returns: `best`, whose first item is correct, by the margin between that and the highest score of a wrong one;
