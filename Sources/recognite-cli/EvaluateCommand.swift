@@ -52,7 +52,7 @@ struct EvaluateCommand: ParsableCommand {
             let (gallery, query) = try data.tables()
             if fewShot.fewShotWays != nil, EvaluationData.shared(gallery, query) > 0 {
                 throw InputError(
-                    path: data.query ?? "", problem: "shares pictures with the gallery, which few-shot episodes cannot do")
+                    path: data.query ?? "", problem: "shares pictures with the gallery; few-shot episodes need others")
             }
             let loaded = try model.load()
             // What cannot be written is known before the work.

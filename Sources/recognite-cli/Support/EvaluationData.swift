@@ -6,8 +6,8 @@ import Recognite
 struct EvaluationData: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The references: a CSV with a column of pictures (relative to it) and one of labels, or a folder with a folder "
-                + "of pictures for each label.", valueName: "csv|folder"))
+            "The references: a CSV with a column of pictures (relative to it) and one of labels, or a folder with a "
+                + "folder of pictures for each label.", valueName: "csv|folder"))
     var gallery: String?
     @Option(help: ArgumentHelp("The pictures to recognize, in the same form.", valueName: "csv|folder"))
     var query: String?

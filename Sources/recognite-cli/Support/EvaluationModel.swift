@@ -8,18 +8,20 @@ struct EvaluationModel: ParsableArguments {
     @Option(
         name: [.customLong("model"), .customLong("model-name")],
         help: ArgumentHelp(
-            "The architecture; see `recognite models`. By default that which the weights file names.", valueName: "name"))
+            "The architecture; see `recognite models`. By default that which the weights file names.",
+            valueName: "name"))
     var model: String?
     @Option(
         name: [.customLong("weights"), .customLong("model-weights")],
         help: ArgumentHelp(
-            "A checkpoint, of a recognizer or of a classification model; or published weights, such as DEFAULT. Without "
-                + "it the weights are random.", valueName: "name|file"))
+            "A checkpoint, of a recognizer or of a classification model; or published weights, such as DEFAULT. "
+                + "Without it the weights are random.", valueName: "name|file"))
     var weights: String?
     @Option(
         name: [.customLong("size"), .customLong("square-size")],
         help: ArgumentHelp(
-            "The side of the network's input. By default that which the weights file names, or 224.", valueName: "pixels"))
+            "The side of the network's input. By default that which the weights file names, or 224.",
+            valueName: "pixels"))
     var size: Int?
     @Option(
         help: ArgumentHelp(
@@ -51,8 +53,8 @@ struct EvaluationModel: ParsableArguments {
 
     /// Makes the recognizer; says on standard error if its weights are random.
     ///
-    /// - Throws: the model's and the weights' errors; `InputError` for a weights file that names no model or whose texts
-    ///   make no sense, `InputShapeError` for a size that the model cannot take.
+    /// - Throws: the model's and the weights' errors; `InputError` for a weights file that names no model or whose
+    ///   texts make no sense, `InputShapeError` for a size that the model cannot take.
     func load() throws -> Loaded {
         let pretrained = weights.map { PretrainedWeights($0) }
         var metadata: [String: String] = [:]
@@ -68,14 +70,14 @@ struct EvaluationModel: ParsableArguments {
             guard let values = ListArgument<Float>(argument: text)?.values, values.count == 3 else {
                 throw malformed(key)
             }
-            return SIMD3(values)
+            return SIMD3<Float>(values)
         }
-        let side = try size ?? metadata["size"].map { text in
+        let side = try size ?? metadata["size"].map { (text: String) throws -> Int in
             guard let side = Int(text), side > 0 else { throw malformed("size") }
             return side
         } ?? 224
-        let mean = try normMean.map { SIMD3($0.values) } ?? values("mean") ?? Normalization.imageNet.mean
-        let std = try normStd.map { SIMD3($0.values) } ?? values("std") ?? Normalization.imageNet.std
+        let mean = try normMean.map { SIMD3<Float>($0.values) } ?? values("mean") ?? Normalization.imageNet.mean
+        let std = try normStd.map { SIMD3<Float>($0.values) } ?? values("std") ?? Normalization.imageNet.std
         guard std.min() > 0 else { throw malformed("std") }
 
         if weights == nil {
