@@ -79,8 +79,8 @@ import Testing
             let averaged = try Self.figures(
                 try Self.evaluate(
                     [
-                        "--data", folder + "/all", "--val-fold", "none", "--num-refs", "2", "--average-refs", "--metric",
-                        "sq_euclid", "--json", "--scores", folder + "/s.npy",
+                        "--data", folder + "/all", "--val-fold", "none", "--num-refs", "2", "--average-refs",
+                        "--metric", "sq_euclid", "--json", "--scores", folder + "/s.npy",
                     ]))
             #expect(averaged.retrieval.gallery == 4)
             #expect(try Tensor(npy: folder + "/s.npy").scalars.allSatisfy { $0 <= 0 })
