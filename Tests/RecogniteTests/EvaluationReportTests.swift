@@ -114,7 +114,7 @@ import Testing
             try #require(source.hasPrefix(start))
             let bytes = try #require(Data(base64Encoded: String(source.dropFirst(start.count))))
             let thumbnail = try RGBImage(decoding: [UInt8](bytes))
-            #expect([thumbnail.width, thumbnail.height] == [96, 48])
+            #expect(thumbnail.width == 96 && thumbnail.height == 48)
             #expect(thumbnail[x: 40, y: 20] == [200, 100, 50])
         }
         #expect(page.all("span").count { $0["class"] == "missing" } == 1)

@@ -46,8 +46,9 @@ struct FewShotOptions: ParsableArguments {
 
     /// The group of each label, by their numbers, and the groups' names; one group without `--group-by-folder`.
     ///
-    /// - Parameter names: of each row.
-    /// - Parameter labels: the number of each row's label.
+    /// - Parameters:
+    ///   - names: the label of each row.
+    ///   - labels: its number.
     func groups(names: [String], labels: [Int]) -> (of: [Int: Int], names: [Int: String])? {
         guard groupByFolder else { return nil }
         func group(_ label: String) -> String { String(label.prefix { $0 != "/" }) }
