@@ -44,7 +44,7 @@ extension EvaluationReport {
                 ($0.falseAcceptance, $0.trueAcceptance)
             }, .main)
         let equal = verification.equalErrorRate
-        chart.addPoint((equal, 1 - equal), "equal error rate \(ReportText.percent(equal))")
+        chart.addPoint((equal, 1 - equal), legend: "equal error rate \(ReportText.percent(equal))")
         return chart
     }
 

@@ -37,6 +37,7 @@ extension EvaluationReport {
         .area { fill-opacity: 0.3; stroke-width: 1.2; }
         .area.positive { fill: var(--right); stroke: var(--right); }
         .area.negative { fill: var(--wrong); stroke: var(--wrong); }
+        .key.main { fill: var(--main); }
         .key.positive { fill: var(--right); }
         .key.negative { fill: var(--wrong); }
         .retrieval { display: flex; gap: 10px; overflow-x: auto; padding: 10px 0; border-top: 1px solid var(--rule); }
@@ -49,7 +50,7 @@ extension EvaluationReport {
         .missing { background: #8a8a84; color: #fff; font-size: 11px; padding: 6px; overflow: hidden;
           overflow-wrap: anywhere; }
         figcaption { font-size: 12px; line-height: 1.35; margin-top: 4px; }
-        figcaption span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+        figcaption span { display: block; overflow-wrap: anywhere; }
         figcaption span + span { color: var(--quiet); font-variant-numeric: tabular-nums; }
         figure.right figcaption span + span { color: var(--right); }
         figure.wrong figcaption span + span { color: var(--wrong); }

@@ -49,19 +49,16 @@ struct ReportChart {
     }
 
     /// A line through points.
-    mutating func addLine(_ points: [(x: Double, y: Double)], _ style: Style, legend text: String? = nil) {
+    mutating func addLine(_ points: [(x: Double, y: Double)], _ style: Style) {
         marks.append("<polyline class=\"line \(style.rawValue)\" points=\"\(path(points))\"/>")
-        if let text { legend.append((style, text)) }
     }
 
-    /// A point with a text at its lower right.
-    mutating func addPoint(_ point: (x: Double, y: Double), _ text: String) {
+    /// A point.
+    mutating func addPoint(_ point: (x: Double, y: Double), legend text: String) {
         guard point.x.isFinite, point.y.isFinite else { return }
-        let (px, py) = (xPixel(point.x), yPixel(point.y))
-        // Not beyond the right end.
-        let anchor = px > 260 ? "end" : "start"
-        marks.append("<circle class=\"dot\" cx=\"\(Self.text(px))\" cy=\"\(Self.text(py))\" r=\"3.5\"/>")
-        marks.append(Self.label(text, x: px + (anchor == "end" ? -4 : 8), y: py + 18, anchor))
+        let (px, py) = (Self.text(xPixel(point.x)), Self.text(yPixel(point.y)))
+        marks.append("<circle class=\"dot\" cx=\"\(px)\" cy=\"\(py)\" r=\"4\"/>")
+        legend.append((.main, text))
     }
 
     /// The outline of bars of equal width between the axis' ends, filled.
@@ -114,8 +111,8 @@ struct ReportChart {
         var end = Self.right
         for (style, text) in legend.reversed() {
             parts.append(Self.label(text, x: end, y: 14, "end"))
-            // Letters are some 7 wide at the page's size of 12.
-            end -= 7 * Double(text.count) + 16
+            // Letters are some 6.5 wide at the page's size of 12.
+            end -= 6.5 * Double(text.count) + 15
             parts.append(
                 "<rect class=\"key \(style.rawValue)\" x=\"\(Self.text(end))\" y=\"5\" width=\"10\" height=\"10\"/>")
             end -= 12
