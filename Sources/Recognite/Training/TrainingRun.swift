@@ -202,7 +202,7 @@ extension TrainingConfiguration {
     /// What a weights file says of the pictures that it is for.
     var weightsMetadata: [String: String] {
         [
-            "size": "\(size)", "mean": normMean.map { "\($0)" }.joined(separator: ","),
+            "model": model, "size": "\(size)", "mean": normMean.map { "\($0)" }.joined(separator: ","),
             "std": normStd.map { "\($0)" }.joined(separator: ","),
         ]
     }
