@@ -6,7 +6,8 @@ import Testing
 @Suite struct FewShotTests {
     /// Unit vectors of the labels.
     private func perfect(_ labels: [Int], classes: Int) -> Tensor {
-        Tensor(labels.flatMap { label in (0..<classes).map { $0 == label ? Float(1) : 0 } }, shape: [labels.count, classes])
+        let rows: [[Float]] = labels.map { label in (0..<classes).map { $0 == label ? 1 : 0 } }
+        return Tensor(rows.flatMap { $0 }, shape: [labels.count, classes])
     }
 
     private func random(_ count: Int, _ size: Int, seed: UInt64) -> Tensor {

@@ -138,7 +138,7 @@ import Testing
         #expect(try table.kFoldSplit(folds: 3, validationFold: 2).validation.labels.count == 1)
     }
 
-    /// Labels with fewer rows than references are named in the order of their appearance; all their rows are references.
+    /// Labels with fewer rows than references are named as they appear; all their rows are references.
     @Test func scarceLabelsAreNamed() {
         let table = table(["z", "a", "z", "b", "z", "a", "c"])
         let (gallery, query, scarce) = table.galleryQuerySplit(references: 2, seed: 8)
