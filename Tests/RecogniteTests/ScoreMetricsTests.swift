@@ -107,7 +107,8 @@ import Testing
             let metrics = metrics(row, index)
             let accuracies = try #require(row.top_k_accuracy), votes = try #require(row.knn)
             for k in [1, 3, 5] {
-                #expect(isClose([metrics.topKAccuracy(k)], [try #require(accuracies["\(k)"])]), "case \(index), \(k)")
+                let accuracy = try #require(accuracies["\(k)"])
+                #expect(isClose([metrics.topKAccuracy(k)], [accuracy]), "case \(index), \(k)")
                 #expect(metrics.nearestNeighbors(k) == votes["\(k)"], "case \(index), \(k)")
             }
             #expect(metrics.accuracy() == metrics.topKAccuracy(1))
