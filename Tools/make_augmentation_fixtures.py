@@ -3,8 +3,8 @@ torchvision's functions on float tensors.
 
     ~/peers/bin/python Tools/make_augmentation_fixtures.py
 
-Needs numpy, torch and torchvision. The picture is a formula of its indices that the tests have too. Elements are counted
-in the C-order flattening of [H, W, 3].
+Needs numpy, torch and torchvision. The picture is a formula of its indices that the tests have too. Elements are
+counted in the C-order flattening of [H, W, 3].
 """
 import json
 import pathlib

@@ -201,7 +201,7 @@ import Testing
             try makeFiles(["a.png", "b.png"], in: folder)
             for number in 0..<200 {
                 var changed = bytes
-                for _ in 0...number % 4 where !changed.isEmpty {
+                for _ in 0...number % 2 where !changed.isEmpty {
                     let at = Int.random(in: 0..<changed.count, using: &source)
                     switch Int.random(in: 0..<5, using: &source) {
                     case 0: changed.removeSubrange(at...)

@@ -7,8 +7,8 @@ struct CSVRecord {
     /// Whether it is an empty line, or one of spaces.
     var isBlank: Bool { fields == [""] && problem == nil }
 
-    /// The records of a text, blank lines among them. Lines end in LF, CR LF or CR; spaces and tabs in front of a field are
-    /// skipped; a quote within a field that does not begin with one stands for itself.
+    /// The records of a text, blank lines among them. Lines end in LF, CR LF or CR; spaces and tabs in front of a field
+    /// are skipped; a quote within a field that does not begin with one stands for itself.
     ///
     /// It goes by bytes: a label that begins with a combining mark is one `Character` with the comma before it.
     static func records(of text: String) -> [CSVRecord] {
@@ -21,9 +21,10 @@ struct CSVRecord {
     /// A record's text with its line end.
     static func line(_ fields: [String]) -> String {
         let quoted = fields.map { field in
-            let isSpecial = field.utf8.contains { $0 == .comma || $0 == .quote || $0 == .lineFeed || $0 == .carriageReturn }
-            guard isSpecial || field.utf8.first.map(\.isSpace) == true else { return field }
-            let doubled = field.utf8.flatMap { $0 == .quote ? [$0, $0] : [$0] }
+            let special: [UInt8] = [.comma, .quote, .lineFeed, .carriageReturn]
+            guard field.utf8.contains(where: special.contains) || field.utf8.first?.isSpace == true else { return field }
+            var doubled: [UInt8] = []
+            for byte in field.utf8 { doubled += byte == .quote ? [byte, byte] : [byte] }
             return "\"" + String(decoding: doubled, as: UTF8.self) + "\""
         }
         return quoted.joined(separator: ",") + "\n"
