@@ -22,7 +22,8 @@ struct CSVRecord {
     static func line(_ fields: [String]) -> String {
         let quoted = fields.map { field in
             let special: [UInt8] = [.comma, .quote, .lineFeed, .carriageReturn]
-            guard field.utf8.contains(where: special.contains) || field.utf8.first?.isSpace == true else { return field }
+            let isSpecial = field.utf8.contains(where: special.contains)
+            guard isSpecial || field.utf8.first?.isSpace == true else { return field }
             var doubled: [UInt8] = []
             for byte in field.utf8 { doubled += byte == .quote ? [byte, byte] : [byte] }
             return "\"" + String(decoding: doubled, as: UTF8.self) + "\""
