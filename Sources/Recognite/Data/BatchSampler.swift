@@ -55,22 +55,55 @@ public enum BatchSampler: Hashable, Sendable, Codable {
 }
 
 extension [BatchSampler.Group] {
-    /// Batches of so many groups, each of another class as far as the order allows: a group whose class is in the batch
-    /// already waits for a later one.
+    /// Batches of so many groups, each of another class as far as their numbers allow, otherwise in the order given: a
+    /// group whose class is in the batch already waits for a later one, and a class with as many groups as there are
+    /// batches left comes now.
     fileprivate func spread(inBatchesOf size: Int) -> [[BatchSampler.Group]] {
-        var waiting = self[...]
+        var own: [Int: [BatchSampler.Group]] = [:]
+        for group in reversed() { own[group.label, default: []].append(group) }
+        // The classes by how many groups they have left.
+        var classes: [Int: Set<Int>] = [:]
+        for (label, groups) in own { classes[groups.count, default: []].insert(label) }
+        var waiting: [Int] = []
+        // Groups that came before their turn, by class: their places in the order are void.
+        var early: [Int: Int] = [:]
+        var next = 0, left = count
         var batches: [[BatchSampler.Group]] = []
-        while !waiting.isEmpty {
+        while left > 0 {
             var batch: [BatchSampler.Group] = []
             var labels: Set<Int> = []
-            var rest: [BatchSampler.Group] = []
-            while batch.count < size, let group = waiting.popFirst() {
-                if labels.insert(group.label).inserted { batch.append(group) } else { rest.append(group) }
+            func take(_ label: Int) {
+                let rest = own[label]!.count
+                classes[rest]!.remove(label)
+                classes[rest - 1, default: []].insert(label)
+                batch.append(own[label]!.removeLast())
+                labels.insert(label)
+            }
+            func isVoid(_ label: Int) -> Bool {
+                guard let count = early[label], count > 0 else { return false }
+                early[label] = count - 1
+                return true
+            }
+            let batchesLeft = (left + size - 1) / size
+            let urgent = classes.filter { $0.key >= batchesLeft && $0.key > 0 }.sorted { $0.key > $1.key }
+            for label in urgent.flatMap({ $0.value.sorted() }).prefix(size) {
+                take(label)
+                early[label, default: 0] += 1
+            }
+            var rest: [Int] = []
+            for label in waiting where !isVoid(label) {
+                if batch.count < size, !labels.contains(label) { take(label) } else { rest.append(label) }
+            }
+            while batch.count < size, next < count {
+                let label = self[next].label
+                next += 1
+                if isVoid(label) { continue }
+                if labels.contains(label) { rest.append(label) } else { take(label) }
             }
             // Only classes that are there already are left.
-            let missing = Swift.min(size - batch.count, rest.count)
-            batch += rest.prefix(missing)
-            waiting = rest.dropFirst(missing) + waiting
+            while batch.count < size, !rest.isEmpty { take(rest.removeFirst()) }
+            waiting = rest
+            left -= batch.count
             batches.append(batch)
         }
         return batches

@@ -1,21 +1,21 @@
 import Foundation
-import SwiftCSV
 import Tensors
 
 extension ImageTable {
-    /// A CSV file with a header: fields may be quoted, and blank lines are skipped.
+    /// A CSV file with a header, in UTF-8: fields may be quoted, and blank lines and spaces before a field are skipped.
     ///
     /// - Parameters:
     ///   - imageColumn: the column of the pictures' paths, which are relative to the CSV's folder.
     ///   - labelColumn: the column of their labels.
-    /// - Throws: ``ImageTableError`` with every bad row: one with another number of fields than the header, without a path
-    ///   or a label, or whose picture does not exist.
+    /// - Throws: ``ImageTableError`` with every bad row: one with wrong quotes, with another number of fields than the header,
+    ///   without a path or a label, or whose picture does not exist.
     public init(
         csv path: String, imageColumn: String = "image", labelColumn: String = "label"
     ) throws(ImageTableError) {
         let records = try Self.records(path)
         func failure(_ problems: [String]) -> ImageTableError { ImageTableError(path: path, problems: problems) }
-        guard let header = records.first else { throw failure(["an empty file"]) }
+        guard let first = records.firstIndex(where: { !$0.isBlank }) else { throw failure(["an empty file"]) }
+        let header = records[first].fields
         func index(_ column: String) throws(ImageTableError) -> Int {
             guard let index = header.firstIndex(of: column) else {
                 throw failure(["no column \"\(column)\"; there are: \(header.joined(separator: ", "))"])
@@ -26,8 +26,14 @@ extension ImageTable {
         let folder = (path as NSString).deletingLastPathComponent
         var problems: [String] = []
         var rows: [Row] = []
-        for (number, fields) in records.enumerated().dropFirst() where fields != [""] && !fields.isEmpty {
+        for (number, record) in records.enumerated().dropFirst(first) where !record.isBlank {
             func bad(_ problem: String) { problems.append("row \(number + 1): \(problem)") }
+            let fields = record.fields
+            if let problem = record.problem {
+                bad(problem)
+                continue
+            }
+            if number == first { continue }
             guard fields.count == header.count else {
                 bad("\(fields.count) fields, the header has \(header.count)")
                 continue
@@ -47,8 +53,7 @@ extension ImageTable {
         self.init(rows: rows)
     }
 
-    /// The fields of each record.
-    private static func records(_ path: String) throws(ImageTableError) -> [[String]] {
+    private static func records(_ path: String) throws(ImageTableError) -> [CSVRecord] {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw ImageTableError(path: path, problems: ["cannot be read"])
         }
@@ -57,6 +62,7 @@ extension ImageTable {
         }
         // A byte order mark, as spreadsheets write it.
         if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
+<<<<<<< HEAD
         guard !text.isEmpty else { return [] }
         do {
             var records: [[String]] = []
@@ -66,6 +72,9 @@ extension ImageTable {
         } catch {
             throw ImageTableError(path: path, problems: ["is no CSV: \(error)"])
         }
+=======
+        return CSVRecord.records(of: text)
+>>>>>>> d0a4d85af2853b91ceecf60cf6a4de5264cb6e52
     }
 
     private static func path(_ name: String, in folder: String) -> String {
@@ -80,23 +89,16 @@ extension ImageTable {
         csv path: String, imageColumn: String = "image", labelColumn: String = "label"
     ) throws(FileError) {
         func absolute(_ path: String) -> String { URL(filePath: path).standardizedFileURL.path(percentEncoded: false) }
-        let folder = absolute((path as NSString).deletingLastPathComponent.isEmpty ? "." : (path as NSString).deletingLastPathComponent)
+        let parent = (path as NSString).deletingLastPathComponent
+        let folder = absolute(parent.isEmpty ? "." : parent)
         let prefix = folder.hasSuffix("/") ? folder : folder + "/"
         let file = try AtomicFile(path: path)
-        try file.write(Self.line([imageColumn, labelColumn]))
+        try file.write(CSVRecord.line([imageColumn, labelColumn]))
         for row in rows {
             let picture = absolute(row.path)
             let name = picture.hasPrefix(prefix) ? String(picture.dropFirst(prefix.count)) : picture
-            try file.write(Self.line([name, row.label]))
+            try file.write(CSVRecord.line([name, row.label]))
         }
         try file.commit()
-    }
-
-    private static func line(_ fields: [String]) -> String {
-        let quoted = fields.map { field in
-            field.contains { $0 == "," || $0 == "\"" || $0.isNewline } || field.first?.isWhitespace == true
-                ? "\"" + field.replacing("\"", with: "\"\"") + "\"" : field
-        }
-        return quoted.joined(separator: ",") + "\n"
     }
 }

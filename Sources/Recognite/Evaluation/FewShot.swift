@@ -67,7 +67,8 @@ public struct FewShot: Sendable, Codable, Hashable {
             outcomes[group, default: []].append(
                 accuracy(embeddings, references: references, asked: asked, ways: chosen.count, metric))
         }
-        let all = outcomes.values.flatMap { $0 }
+        // In a fixed order, so that the sums are the same in each run.
+        let all = names.flatMap { outcomes[$0] ?? [] }
         let mean = all.reduce(0, +) / Double(all.count)
         let variance = all.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(max(1, all.count - 1))
         return Result(
