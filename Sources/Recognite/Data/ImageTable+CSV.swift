@@ -62,19 +62,7 @@ extension ImageTable {
         }
         // A byte order mark, as spreadsheets write it.
         if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
-<<<<<<< HEAD
-        guard !text.isEmpty else { return [] }
-        do {
-            var records: [[String]] = []
-            try EnumeratedCSV(string: text, delimiter: .comma, loadColumns: false)
-                .enumerateAsArray(startAt: 0, rowLimit: nil) { records.append($0) }
-            return records
-        } catch {
-            throw ImageTableError(path: path, problems: ["is no CSV: \(error)"])
-        }
-=======
         return CSVRecord.records(of: text)
->>>>>>> d0a4d85af2853b91ceecf60cf6a4de5264cb6e52
     }
 
     private static func path(_ name: String, in folder: String) -> String {
