@@ -1,3 +1,5 @@
+import CKernels
+
 /// A dense, row-major array of float32 elements with a value's semantics: no operation changes a tensor that it is given.
 ///
 /// Images and activations are `[N, H, W, C]`, tokens `[N, L, C]`. A tensor that was computed from parameters that
@@ -5,7 +7,7 @@
 public struct Tensor: @unchecked Sendable {
     /// The size of each axis. A scalar's shape is empty.
     public let shape: [Int]
-    package let storage: TensorStorage
+    package private(set) var storage: TensorStorage
     /// How this tensor was computed; `nil` when no gradient flows through it.
     var node: GradientNode?
 
@@ -82,6 +84,31 @@ public struct Tensor: @unchecked Sendable {
     package var pointer: UnsafePointer<Float> { UnsafePointer(storage.pointer) }
     /// For the code that has just made this tensor and writes it.
     package var mutablePointer: UnsafeMutablePointer<Float> { storage.pointer }
+
+    /// The memory for changing this tensor's elements in place: its own if no other tensor shares it, else a copy's, which
+    /// is its own from now on. How the tensor was computed is forgotten. Valid while the tensor is alive and not copied.
+    package mutating func uniquePointer() -> UnsafeMutablePointer<Float> {
+        precondition(storage.symbol == nil, "Tensor: a symbolic tensor of shape \(shape) has no elements")
+        node = nil
+        if !storage.isOwned || !isKnownUniquelyReferenced(&storage) {
+            let copy = TensorStorage(count: count)
+            copy.pointer.update(from: storage.pointer, count: count)
+            storage = copy
+        }
+        return storage.pointer
+    }
+
+    /// Adds a tensor of the same shape: in place if nobody else holds this tensor's elements.
+    mutating func accumulate(_ other: Tensor) {
+        guard storage.isOwned, isKnownUniquelyReferenced(&storage) else {
+            self = self + other
+            return
+        }
+        let target = uniquePointer()
+        parallelFor(count, grain: elementwiseGrain) { begin, end in
+            ck_axpy_f32(1, other.pointer + begin, target + begin, Int64(end - begin))
+        }
+    }
 
     /// The same elements without the memory of how they were computed.
     public var detached: Tensor { Tensor(shape: shape, storage: storage) }

@@ -27,5 +27,6 @@
 #include "ck_depthwise.h"
 #include "ck_attention.h"
 #include "ck_grouped.h"
+#include "ck_weight_gradient.h"
 
 #endif
