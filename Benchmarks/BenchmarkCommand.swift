@@ -39,6 +39,15 @@ struct BenchmarkCommand: AsyncParsableCommand {
             "Measure instead what the process holds over so many runs of changing batches and sizes.", valueName: "runs"))
     var growth: Int?
 
+    @Flag(help: "Measure instead training steps: forward pass, backward pass, SGD with momentum; see --cells.")
+    var train = false
+
+    @Option(
+        help: ArgumentHelp(
+            "What --train measures: models with the side of the images and the batch size, separated by commas.",
+            valueName: "model:side:batch,…"))
+    var cells = "resnet18:224:16,resnet18:64:64,resnet50:224:8,vit_b_32:224:8,mobilenet_v3_large:224:16"
+
     @Flag(help: "Print one JSON object per cell instead of a table.")
     var json = false
 
@@ -51,8 +60,11 @@ struct BenchmarkCommand: AsyncParsableCommand {
         guard seconds >= 0, seconds.isFinite else { throw ValidationError("--seconds must be a time") }
         if let growth, growth < 10 { throw ValidationError("--growth needs 10 runs at least") }
         guard batchSizes != nil else { throw ValidationError("--batches must be positive numbers, not \"\(batches)\"") }
+        guard trainingCells != nil else {
+            throw ValidationError("--cells must be model:side:batch, separated by commas, not \"\(cells)\"")
+        }
         do {
-            for name in modelNames { _ = try ModelRegistry.entry(name) }
+            for name in modelNames + trainingCells!.map(\.model) { _ = try ModelRegistry.entry(name) }
         } catch {
             throw ValidationError("\(error)")
         }
@@ -64,6 +76,12 @@ struct BenchmarkCommand: AsyncParsableCommand {
         return sizes.isEmpty || sizes.contains(nil) ? nil : sizes.compactMap { $0 }
     }
 
+    /// `nil` if one of them is not readable.
+    private var trainingCells: [TrainResult.Cell]? {
+        let parsed = cells.split(separator: ",").map { TrainResult.Cell(String($0)) }
+        return parsed.isEmpty || parsed.contains(nil) ? nil : parsed.compactMap { $0 }
+    }
+
     func run() async throws {
         Engine.setThreads(threads)
         if let load {
@@ -72,6 +90,14 @@ struct BenchmarkCommand: AsyncParsableCommand {
         }
         if let growth {
             for name in modelNames { print(try GrowthResult.measure(name, runs: growth).text) }
+            return
+        }
+        if train {
+            for cell in trainingCells! {
+                let result = try TrainResult.measure(cell, seconds: seconds)
+                print(json ? try result.json() : result.text)
+                fflush(nil)
+            }
             return
         }
         if embedder {

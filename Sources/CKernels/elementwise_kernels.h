@@ -21,32 +21,6 @@ static void CK_NAME(ck_fill_f32)(float value, float *y, int64_t n) {
     V_EACH(i, n, lanes, v_store_n(y + i, v, lanes););
 }
 
-#define gelu_derivative CK_NAME(gelu_derivative)
-CK_INLINE vf gelu_derivative(vf v) {
-    vf e;
-    vf cdf = v_normal_cdf(v, &e);
-    return cdf + v * e * 0.3989422804014327f;
-}
-
-#define silu_derivative CK_NAME(silu_derivative)
-CK_INLINE vf silu_derivative(vf v) {
-    vf s = v_sigmoid(v);
-    return s * (1.0f + v * (1.0f - s));
-}
-
-#define sigmoid_derivative CK_NAME(sigmoid_derivative)
-CK_INLINE vf sigmoid_derivative(vf v) {
-    // e / (1 + e)^2 is s (1 - s) without the cancellation in 1 - s.
-    vf e = v_exp_bounded(-v_abs(v)), d = 1.0f + e;
-    return e / (d * d);
-}
-
-#define tanh_derivative CK_NAME(tanh_derivative)
-CK_INLINE vf tanh_derivative(vf v) {
-    vf t = v_tanh(v);
-    return 1.0f - t * t;
-}
-
 static void CK_NAME(ck_activation_forward_f32)(ck_activation f, const float *x, float *y, int64_t n) {
     switch (f) {
     case CK_RELU: MAP(v_activate(CK_RELU, v)); break;
@@ -63,16 +37,15 @@ static void CK_NAME(ck_activation_forward_f32)(ck_activation f, const float *x, 
 
 static void CK_NAME(ck_activation_backward_f32)(ck_activation f, const float *x, const float *dy, float *dx,
                                                 int64_t n) {
-    const vf zero = v_splat(0);
     switch (f) {
-    case CK_RELU: MAP_BACKWARD(v <= 0.0f ? zero : g); break;
-    case CK_RELU6: MAP_BACKWARD(((v <= 0.0f) | (v >= 6.0f)) ? zero : g); break;
-    case CK_HARDSWISH: MAP_BACKWARD(v <= -3.0f ? zero : v < 3.0f ? g * (v * (1.0f / 3) + 0.5f) : g); break;
-    case CK_HARDSIGMOID: MAP_BACKWARD(((v <= -3.0f) | (v >= 3.0f)) ? zero : g * (1.0f / 6)); break;
-    case CK_SILU: MAP_BACKWARD(g * silu_derivative(v)); break;
-    case CK_GELU: MAP_BACKWARD(g * gelu_derivative(v)); break;
-    case CK_SIGMOID: MAP_BACKWARD(g * sigmoid_derivative(v)); break;
-    case CK_TANH: MAP_BACKWARD(g * tanh_derivative(v)); break;
+    case CK_RELU: MAP_BACKWARD(v_activation_backward(CK_RELU, v, g)); break;
+    case CK_RELU6: MAP_BACKWARD(v_activation_backward(CK_RELU6, v, g)); break;
+    case CK_HARDSWISH: MAP_BACKWARD(v_activation_backward(CK_HARDSWISH, v, g)); break;
+    case CK_HARDSIGMOID: MAP_BACKWARD(v_activation_backward(CK_HARDSIGMOID, v, g)); break;
+    case CK_SILU: MAP_BACKWARD(v_activation_backward(CK_SILU, v, g)); break;
+    case CK_GELU: MAP_BACKWARD(v_activation_backward(CK_GELU, v, g)); break;
+    case CK_SIGMOID: MAP_BACKWARD(v_activation_backward(CK_SIGMOID, v, g)); break;
+    case CK_TANH: MAP_BACKWARD(v_activation_backward(CK_TANH, v, g)); break;
     case CK_IDENTITY: v_copy(dx, dy, n); break;
     }
 }

@@ -8,17 +8,17 @@ CK_DISPATCH(ck_channel_affine_f32,
             (const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels, int relu,
              float *y),
             (x, scale, shift, rows, channels, relu, y))
-CK_DISPATCH(ck_centered_squares_f32,
-            (const float *x, const float *mean, int64_t rows, int64_t channels, double *squares),
-            (x, mean, rows, channels, squares))
+CK_DISPATCH(ck_shifted_moments_f32,
+            (const float *x, const float *shift, int64_t rows, int64_t channels, double *sums, double *squares),
+            (x, shift, rows, channels, sums, squares))
 CK_DISPATCH(ck_batch_norm_backward_sums_f32,
-            (const float *x, const float *mean, const float *dy, int64_t rows, int64_t channels, double *sums,
+            (const ck_batch_norm_gradient *gradient, const float *mean, int64_t rows, int64_t channels, double *sums,
              double *dots),
-            (x, mean, dy, rows, channels, sums, dots))
+            (gradient, mean, rows, channels, sums, dots))
 CK_DISPATCH(ck_batch_norm_backward_f32,
-            (const float *x, const float *dy, const float *a, const float *b, const float *d, int64_t rows,
+            (const ck_batch_norm_gradient *gradient, const float *a, const float *b, const float *d, int64_t rows,
              int64_t channels, float *dx),
-            (x, dy, a, b, d, rows, channels, dx))
+            (gradient, a, b, d, rows, channels, dx))
 CK_DISPATCH(ck_layer_norm_forward_f32,
             (const float *x, const float *weight, const float *bias, float eps, int64_t rows, int64_t channels,
              float *y, float *mean, float *rstd),

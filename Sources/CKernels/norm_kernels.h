@@ -20,27 +20,58 @@ static void CK_NAME(ck_channel_affine_f32)(const float *x, const float *scale, c
         affine_rows(x, scale, shift, rows, channels, false, y);
 }
 
-static void CK_NAME(ck_centered_squares_f32)(const float *x, const float *mean, int64_t rows, int64_t channels,
-                                             double *squares) {
-    const ck_column_operands o = {.a = x, .mean = mean, .rows = rows, .cols = channels};
-    column_sums(CK_SUM_SQUARES, &o, squares, NULL);
+static void CK_NAME(ck_shifted_moments_f32)(const float *x, const float *shift, int64_t rows, int64_t channels,
+                                            double *sums, double *squares) {
+    const ck_column_operands o = {.a = x, .mean = shift, .rows = rows, .cols = channels};
+    column_sums(CK_SUM_MOMENTS, CK_IDENTITY, &o, sums, squares);
 }
 
-static void CK_NAME(ck_batch_norm_backward_sums_f32)(const float *x, const float *mean, const float *dy, int64_t rows,
+// Calls CALL(f) for the activation f, a constant in each branch.
+#define EACH_ACTIVATION(f, CALL)                          \
+    switch (f) {                                          \
+    case CK_RELU: CALL(CK_RELU); break;                   \
+    case CK_RELU6: CALL(CK_RELU6); break;                 \
+    case CK_HARDSWISH: CALL(CK_HARDSWISH); break;         \
+    case CK_HARDSIGMOID: CALL(CK_HARDSIGMOID); break;     \
+    case CK_SILU: CALL(CK_SILU); break;                   \
+    case CK_GELU: CALL(CK_GELU); break;                   \
+    case CK_SIGMOID: CALL(CK_SIGMOID); break;             \
+    case CK_TANH: CALL(CK_TANH); break;                   \
+    case CK_IDENTITY: CALL(CK_IDENTITY); break;           \
+    }
+
+static void CK_NAME(ck_batch_norm_backward_sums_f32)(const ck_batch_norm_gradient *g, const float *mean, int64_t rows,
                                                      int64_t channels, double *sums, double *dots) {
-    const ck_column_operands o = {.a = x, .b = dy, .mean = mean, .rows = rows, .cols = channels};
-    column_sums(CK_SUM_B_AND_BA, &o, sums, dots);
+    const ck_column_operands o = {.a = g->x, .b = g->dy, .mean = mean, .scale = g->scale, .shift = g->shift,
+                                  .rows = rows, .cols = channels};
+#define SUMS(f) column_sums(CK_SUM_B_AND_BA, f, &o, sums, dots)
+    EACH_ACTIVATION(g->activation, SUMS)
+#undef SUMS
 }
 
-static void CK_NAME(ck_batch_norm_backward_f32)(const float *x, const float *dy, const float *a, const float *b,
-                                                const float *d, int64_t rows, int64_t channels, float *dx) {
+#define batch_norm_backward CK_NAME(batch_norm_backward)
+CK_INLINE void batch_norm_backward(ck_activation f, const ck_batch_norm_gradient *g, const float *a, const float *b,
+                                   const float *d, int64_t rows, int64_t channels, float *dx) {
+    const float *x = g->x, *dy = g->dy;
     for (int64_t r = 0; r < rows; r++, x += channels, dy += channels, dx += channels) {
         V_EACH(c, channels, lanes, {
-            vf v = v_load_n(x + c, lanes) * v_load_n(b + c, lanes) + v_load_n(d + c, lanes);
-            v_store_n(dx + c, v_load_n(dy + c, lanes) * v_load_n(a + c, lanes) + v, lanes);
+            const vf in = v_load_n(x + c, lanes);
+            vf out = v_load_n(dy + c, lanes);
+            if (f != CK_IDENTITY)
+                out = v_activation_backward(f, in * v_load_n(g->scale + c, lanes) + v_load_n(g->shift + c, lanes), out);
+            const vf rest = in * v_load_n(b + c, lanes) + v_load_n(d + c, lanes);
+            v_store_n(dx + c, out * v_load_n(a + c, lanes) + rest, lanes);
         });
     }
 }
+
+static void CK_NAME(ck_batch_norm_backward_f32)(const ck_batch_norm_gradient *g, const float *a, const float *b,
+                                                const float *d, int64_t rows, int64_t channels, float *dx) {
+#define BACKWARD(f) batch_norm_backward(f, g, a, b, d, rows, channels, dx)
+    EACH_ACTIVATION(g->activation, BACKWARD)
+#undef BACKWARD
+}
+#undef EACH_ACTIVATION
 
 // The sum over the channels of EXPRESSION, which sees c and lanes and must be 0 in lanes beyond. Four partial sums
 // hide the latency of the addition.
@@ -115,7 +146,7 @@ static void CK_NAME(ck_layer_norm_backward_f32)(const float *x, const float *wei
         if (dweight && dbias) {
             const ck_column_operands o = {.a = x + r0 * channels, .b = dy + r0 * channels, .row_mean = mean + r0,
                                           .row_rstd = rstd + r0, .rows = end - r0, .cols = channels};
-            column_sums(CK_SUM_B_AND_BX, &o, dbias, dweight);
+            column_sums(CK_SUM_B_AND_BX, CK_IDENTITY, &o, dbias, dweight);
         }
         for (int64_t r = r0; r < end; r++) {
             const float *xr = x + r * channels, *g = dy + r * channels;

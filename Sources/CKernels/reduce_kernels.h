@@ -1,6 +1,5 @@
 // Reductions and softmax of one instruction-set level.
 #include "columns.h"
-#include "vector_math.h"
 
 // The sum of x[i] * y[i], or of x[i] if y is null (a constant where this is inlined): blocks of 1024 elements in four
 // vectors, the blocks in double.
@@ -53,12 +52,12 @@ static float CK_NAME(ck_max_f32)(const float *x, int64_t n) {
 
 static void CK_NAME(ck_sum_columns_f32)(const float *x, int64_t rows, int64_t cols, double *y) {
     const ck_column_operands o = {.a = x, .rows = rows, .cols = cols};
-    column_sums(CK_SUM_A, &o, y, NULL);
+    column_sums(CK_SUM_A, CK_IDENTITY, &o, y, NULL);
 }
 
 static void CK_NAME(ck_dot_columns_f32)(const float *a, const float *b, int64_t rows, int64_t cols, double *y) {
     const ck_column_operands o = {.a = a, .b = b, .rows = rows, .cols = cols};
-    column_sums(CK_SUM_AB, &o, y, NULL);
+    column_sums(CK_SUM_AB, CK_IDENTITY, &o, y, NULL);
 }
 
 static void CK_NAME(ck_sum_rows_f32)(const float *x, int64_t rows, int64_t cols, float *y) {

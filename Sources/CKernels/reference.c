@@ -130,10 +130,12 @@ void ck_channel_affine_f32_ref(const float *x, const float *scale, const float *
     }
 }
 
-void ck_centered_squares_f32_ref(const float *x, const float *mean, int64_t rows, int64_t channels, double *squares) {
+void ck_shifted_moments_f32_ref(const float *x, const float *shift, int64_t rows, int64_t channels, double *sums,
+                                double *squares) {
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < channels; c++) {
-            double d = (double)x[r * channels + c] - mean[c];
+            double d = (double)x[r * channels + c] - shift[c];
+            sums[c] += d;
             squares[c] += d * d;
         }
     }

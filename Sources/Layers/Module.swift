@@ -13,6 +13,11 @@ open class Module {
         didSet { if isTraining != oldValue { ModuleVersion.change() } }
     }
 
+    /// Whether the module, in training mode, forgets what is computed inside it, and computes it once more on the way
+    /// back: less memory for more time. Of most use on each of several large parts of a network, like ResNet's blocks. Random
+    /// numbers, running statistics and gradients are what they are without.
+    public var checkpointsActivations = false
+
     public init() {}
 
     /// Computes the module's output. Subclasses override it; callers use `module(x)`.
@@ -25,10 +30,10 @@ open class Module {
     /// In evaluation mode, a module with children runs as a plan: its computation is captured once for each size of input,
     /// merged into fewer steps, and kept, until a parameter, a module or a mode changes.
     public final func callAsFunction(_ x: Tensor) -> Tensor {
-        if let observer = ForwardObserver.current { return observer.observe(self, x) { forward(x) } }
-        guard Engine.allowsPlans, Trace.current == nil else { return forward(x) }
+        if let observer = ForwardObserver.current { return observer.observe(self, x) { checkpointedForward(x) } }
+        guard Engine.allowsPlans, Trace.current == nil else { return checkpointedForward(x) }
         // What this module calls are parts of this call.
-        return Engine.withoutPlans { planned(x) ?? forward(x) }
+        return Engine.withinModel { planned(x) ?? checkpointedForward(x) }
     }
 
     /// To be called when a property of the module that is no parameter, buffer or child, but that its `forward` reads in

@@ -6,8 +6,9 @@ import CKernels
     import Darwin
 #endif
 
-/// Convolution by im2col and OpenBLAS, forward and backward, with kernels of our own where a matrix product does not
-/// fit: depthwise, and groups of few channels.
+/// Convolution, forward and backward: on the kernels of Convolution+Kernels.swift, or by im2col and OpenBLAS, which is what
+/// they are tested against; and with kernels of our own in both cases where a matrix product does not fit: depthwise, and
+/// groups of few channels.
 enum Convolution {
     // MARK: Forward
 
@@ -28,13 +29,15 @@ enum Convolution {
                 ck_grouped_forward_f32(
                     [shape], begin, end, x.pointer, weights.pointer, bias?.pointer, output.mutablePointer)
             }
+        } else if suitsKernels(shape) {
+            kernelForward(shape, x, weight, bias, into: output.mutablePointer)
         } else {
             matrixForward(shape, x, weight, bias, into: output)
         }
     }
 
     /// Groups of fewer output channels than this are done by the direct kernel.
-    private static let smallestGemmGroup = 32
+    static let smallestGemmGroup = 32
 
     private static func forEachOutputRow(_ shape: ck_conv2d_shape, _ body: (Int64, Int64) -> Void) {
         let work = Int(shape.ow) * shape.taps * Int(shape.o) * shape.groupChannels
@@ -116,7 +119,7 @@ enum Convolution {
         }
     }
 
-    private static func tile(rows: Range<Int>, taps: Range<Int>, group: Int, channels: Int) -> ck_im2col_tile {
+    static func tile(rows: Range<Int>, taps: Range<Int>, group: Int, channels: Int) -> ck_im2col_tile {
         ck_im2col_tile(
             row_begin: Int64(rows.lowerBound), row_end: Int64(rows.upperBound), tap_begin: Int64(taps.lowerBound),
             tap_end: Int64(taps.upperBound), c_begin: Int64(group * channels), c_end: Int64((group + 1) * channels))
@@ -127,6 +130,11 @@ enum Convolution {
     static func inputGradient(
         _ shape: ck_conv2d_shape, _ weight: Tensor, _ gradient: Tensor, inputShape: [Int]
     ) -> Tensor {
+        if !shape.isDepthwise, Engine.usesKernels,
+            let result = kernelInputGradient(shape, weight, gradient, inputShape: inputShape)
+        {
+            return result
+        }
         let result = Tensor(uninitialized: inputShape)
         if shape.isDepthwise {
             let taps = transposed(weight, rows: Int(shape.c), columns: shape.taps)
@@ -150,7 +158,7 @@ enum Convolution {
 
     /// The weights `[C, kH, kW, O / groups]` of the convolution that computes the input's gradient: taps in reverse,
     /// input and output channels of each group exchanged.
-    private static func adjointWeight(_ shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
+    static func adjointWeight(_ shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
         let (groups, outputs, channels) = (Int(shape.groups), shape.groupOutputs, shape.groupChannels)
         let depth = shape.groupDepth
         // Read as [groups, C / groups, taps, O / groups], the taps backward.
@@ -199,6 +207,7 @@ enum Convolution {
         _ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor, weightShape: [Int]
     ) -> Tensor {
         if shape.isDepthwise { return depthwiseWeightGradient(shape, x, gradient, weightShape: weightShape) }
+        if suitsKernels(shape) { return kernelWeightGradient(shape, x, gradient, weightShape: weightShape) }
         let result = Tensor(uninitialized: weightShape)
         let (outputs, channels, depth, o) = (shape.groupOutputs, shape.groupChannels, shape.groupDepth, Int(shape.o))
         // Each thread computes its own output channels (or groups) over all pixels: nothing to add up afterwards, and

@@ -21,13 +21,26 @@ public enum Engine {
     /// The best level that this processor supports.
     public static var supportedInstructionSet: String { String(cString: ck_level_name(ck_level_supported())) }
 
+    private static let isBLASOnly = ProcessInfo.processInfo.environment["RECOGNITE_ENGINE"] == "blas"
+
     /// Whether a model's call in this task may run as a plan. Not within another model's call.
-    @TaskLocal package static var allowsPlans = ProcessInfo.processInfo.environment["RECOGNITE_ENGINE"] != "blas"
+    @TaskLocal package static var allowsPlans = !isBLASOnly
+
+    /// Whether convolutions and Linears that run as operations use kernels of our own.
+    @TaskLocal static var usesKernels = !isBLASOnly
 
     /// Runs `body` with every model running operation by operation, convolutions as matrix products of OpenBLAS, also in
-    /// evaluation mode, where models otherwise run as plans on kernels of our own. `RECOGNITE_ENGINE=blas` in the environment
-    /// does that for the whole process.
+    /// evaluation mode, where models otherwise run as plans, and in training mode, where both otherwise run on kernels of
+    /// our own. `RECOGNITE_ENGINE=blas` in the environment does that for the whole process.
     public static func withoutPlans<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+        let result: Result<R, E> = $usesKernels.withValue(false) {
+            do throws(E) { return .success(try withinModel(body)) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+
+    /// Runs `body`, which is part of a model's call, without plans of its own.
+    package static func withinModel<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
         let result: Result<R, E> = $allowsPlans.withValue(false) {
             do throws(E) { return .success(try body()) } catch { return .failure(error) }
         }

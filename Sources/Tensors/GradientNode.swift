@@ -12,6 +12,9 @@ final class GradientNode {
     var inputs: [GradientNode?]
     /// `nil` once it has run: what it holds is freed at once.
     var backward: Backward?
+    /// For an operation that can take the gradient of an activation of its output, so that the two need less memory: the
+    /// gradients of the inputs from that.
+    var backwardThrough: ((Activation, Tensor) -> [Tensor?])?
     /// For a leaf: takes the finished gradient.
     let accumulate: ((Tensor) -> Void)?
 
@@ -86,6 +89,7 @@ extension Tensor {
             precondition(
                 gradient.shape == shape, "Tensor.backward: gradient \(gradient.shape) for a tensor \(shape)")
         }
+        BlockCache.shared.keepForTraining()
         GradientMode.disabled {
             var pending = PendingGradients()
             pending.add(gradient ?? Tensor(repeating: 1, shape: shape), to: root)
@@ -102,6 +106,7 @@ extension Tensor {
                     if let input, let gradient { pending.add(gradient, to: input) }
                 }
                 node.backward = nil
+                node.backwardThrough = nil
                 node.inputs = []
             }
         }
@@ -114,8 +119,9 @@ private struct PendingGradients {
     private var heap: [UInt64] = []
 
     mutating func add(_ gradient: Tensor, to node: GradientNode) {
-        if let present = gradients[node.number] {
-            gradients[node.number] = (node, present.gradient + gradient)
+        if var present = gradients.removeValue(forKey: node.number) {
+            present.gradient.accumulate(gradient)
+            gradients[node.number] = present
             return
         }
         gradients[node.number] = (node, gradient)

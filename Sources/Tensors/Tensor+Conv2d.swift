@@ -79,14 +79,18 @@ package struct Conv2dOperation: Operation {
         let shape = geometry.shape(input: x.shape, output: outputShape)
         Convolution.forward(shape, x, weight, bias, into: output)
         guard needs.contains(true) else { return (output, nil) }
+        // The way back is on the same engine as the way there.
+        let usesKernels = Engine.usesKernels
         return (
             output,
             { gradient in
-                [
-                    needs[0] ? Convolution.inputGradient(shape, weight, gradient, inputShape: x.shape) : nil,
-                    needs[1] ? Convolution.weightGradient(shape, x, gradient, weightShape: weight.shape) : nil,
-                    needs.count > 2 && needs[2] ? gradient.summed(to: [weight.shape[0]]) : nil,
-                ]
+                Engine.$usesKernels.withValue(usesKernels) {
+                    [
+                        needs[0] ? Convolution.inputGradient(shape, weight, gradient, inputShape: x.shape) : nil,
+                        needs[1] ? Convolution.weightGradient(shape, x, gradient, weightShape: weight.shape) : nil,
+                        needs.count > 2 && needs[2] ? gradient.summed(to: [weight.shape[0]]) : nil,
+                    ]
+                }
             }
         )
     }

@@ -29,6 +29,11 @@ package struct BinaryOperation: Operation {
         let output = Broadcast.apply(kernel, a, b, shape: outputShape)
         guard needs.contains(true) else { return (output, nil) }
         let kind = kind
+        /// `gradient · factor` summed to a shape; the factor may have been broadcast too.
+        func product(_ gradient: Tensor, _ factor: Tensor, to shape: [Int]) -> Tensor {
+            factor.shape == gradient.shape
+                ? gradient.productSummed(factor, to: shape) : (gradient * factor).summed(to: shape)
+        }
         return (
             output,
             { gradient in
@@ -42,8 +47,12 @@ package struct BinaryOperation: Operation {
                     if needs[0] { toA = gradient }
                     if needs[1] { toB = -gradient }
                 case .multiply:
-                    if needs[0] { toA = gradient * b }
-                    if needs[1] { toB = gradient * a }
+                    if needs[0] {
+                        toA = a.shape == gradient.shape ? gradient * b : product(gradient, b, to: a.shape)
+                    }
+                    if needs[1] {
+                        toB = b.shape == gradient.shape ? gradient * a : product(gradient, a, to: b.shape)
+                    }
                 case .divide:
                     let quotient = gradient / b
                     if needs[0] { toA = quotient }
@@ -283,6 +292,15 @@ package struct ActivationOperation: Operation {
 extension Tensor {
     /// The activation of each element.
     public func activated(_ activation: Activation) -> Tensor {
-        apply(ActivationOperation(activation: activation), self)
+        // Behind a batch norm in training, the two take one way back. Not where computing the derivative twice would cost
+        // more than the memory's time.
+        if GradientMode.isEnabled, let node, let through = node.backwardThrough,
+            [.relu, .relu6, .hardswish, .silu].contains(activation)
+        {
+            var output = mapped { ck_activation_forward_f32(activation.kernel, $0, $1, $2) }
+            output.node = GradientNode(inputs: node.inputs) { through(activation, $0) }
+            return output
+        }
+        return apply(ActivationOperation(activation: activation), self)
     }
 }

@@ -23,10 +23,16 @@ package struct LinearOperation: Operation {
         let (o, i) = (weight.shape[0], weight.shape[1])
         let rows = x.count / max(1, i)
         let output = Tensor(uninitialized: outputShape)
-        parallelGemm(
-            m: rows, n: o, k: i, MatrixOperand(x.pointer, stride: i),
-            MatrixOperand(weight.pointer, stride: i, transposed: true), output.mutablePointer, stride: o)
-        if let bias { output.addRow(bias, rows: rows) }
+        let shape = Convolution.linearShape(rows: rows, inputs: i, outputs: o)
+        let usesKernels = Convolution.suitsKernels(shape)
+        if usesKernels {
+            Convolution.kernelForward(shape, x, weight, bias, into: output.mutablePointer)
+        } else {
+            parallelGemm(
+                m: rows, n: o, k: i, MatrixOperand(x.pointer, stride: i),
+                MatrixOperand(weight.pointer, stride: i, transposed: true), output.mutablePointer, stride: o)
+            if let bias { output.addRow(bias, rows: rows) }
+        }
         guard needs.contains(true) else { return (output, nil) }
         return (
             output,
@@ -36,12 +42,20 @@ package struct LinearOperation: Operation {
                 var toBias: Tensor?
                 if needs[0] {
                     let result = Tensor(uninitialized: x.shape)
-                    parallelGemm(
-                        m: rows, n: i, k: o, MatrixOperand(gradient.pointer, stride: o),
-                        MatrixOperand(weight.pointer, stride: i), result.mutablePointer, stride: i)
+                    if usesKernels {
+                        Convolution.kernelForward(
+                            shape.adjoint!, gradient, Convolution.adjointWeight(shape, weight), nil,
+                            into: result.mutablePointer)
+                    } else {
+                        parallelGemm(
+                            m: rows, n: i, k: o, MatrixOperand(gradient.pointer, stride: o),
+                            MatrixOperand(weight.pointer, stride: i), result.mutablePointer, stride: i)
+                    }
                     toX = result
                 }
-                if needs[1] {
+                if needs[1], usesKernels {
+                    toWeight = Convolution.kernelWeightGradient(shape, x, gradient, weightShape: weight.shape)
+                } else if needs[1] {
                     let result = Tensor(uninitialized: weight.shape)
                     parallelGemm(
                         m: o, n: i, k: rows, MatrixOperand(gradient.pointer, stride: o, transposed: true),

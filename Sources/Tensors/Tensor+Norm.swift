@@ -15,6 +15,15 @@ package struct BatchNormTrainingOperation: Operation {
     package let eps: Float
     /// Gets the batch's statistics.
     package let observe: @Sendable (BatchStatistics) -> Void
+    let tape: BatchNormTape?
+
+    package init(eps: Float, observe: @escaping @Sendable (BatchStatistics) -> Void) {
+        self.init(eps: eps, observe: observe, tape: nil)
+    }
+
+    init(eps: Float, observe: @escaping @Sendable (BatchStatistics) -> Void, tape: BatchNormTape?) {
+        (self.eps, self.observe, self.tape) = (eps, observe, tape)
+    }
 
     package var name: String { "batch_norm" }
 
@@ -31,61 +40,103 @@ package struct BatchNormTrainingOperation: Operation {
 
     package func evaluate(_ inputs: [Tensor], outputShape: [Int], needs: [Bool]) -> (Tensor, Backward?) {
         let (x, weight, bias) = (inputs[0], inputs[1], inputs[2])
+        let pass = BatchNormTraining(x, weight, bias, eps: eps)
+        if !GradientMode.isRecomputing { observe(pass.statistics) }
+        let output = x.channelAffine(scale: pass.scale, shift: pass.shift)
+        guard needs.contains(true) else { return (output, nil) }
+        tape?.pass = pass
+        return (output, { pass.gradients($0, through: nil, needs: needs) })
+    }
+}
+
+/// What the forward pass of a batch norm leaves for the way back.
+final class BatchNormTraining: Sendable {
+    private let x: Tensor
+    private let mean: Tensor
+    /// `1 / √(variance + eps)`.
+    private let inverse: [Double]
+    let statistics: BatchStatistics
+    /// The output is `scale[c] x + shift[c]`.
+    let scale: Tensor
+    let shift: Tensor
+    private let rows: Int
+
+    init(_ x: Tensor, _ weight: Tensor, _ bias: Tensor, eps: Float) {
         let channels = weight.count
         let rows = x.count / channels
-        let mean = Tensor(
-            columnSums(rows: rows, columns: channels, lanes: 1) { begin, count, sums in
-                ck_sum_columns_f32(x.pointer + begin * channels, Int64(count), Int64(channels), sums)
-            }.map { Float($0 / Double(rows)) }, shape: [channels])
-        let squares = columnSums(rows: rows, columns: channels, lanes: 1) { begin, count, sums in
-            ck_centered_squares_f32(x.pointer + begin * channels, mean.pointer, Int64(count), Int64(channels), sums)
+        (self.x, self.rows) = (x, rows)
+        // One pass over the memory: sums and squares around the mean of the first rows.
+        let sample = min(rows, 64)
+        var first = [Double](repeating: 0, count: channels)
+        ck_sum_columns_f32(x.pointer, Int64(sample), Int64(channels), &first)
+        let near = first.map { Float($0 / Double(sample)) }
+        let sums = columnSums(rows: rows, columns: channels, lanes: 2) { begin, count, sums in
+            ck_shifted_moments_f32(
+                x.pointer + begin * channels, near, Int64(count), Int64(channels), sums, sums + channels)
         }
-        observe(
-            BatchStatistics(
-                mean: mean, variance: Tensor(squares.map { Float($0 / Double(rows - 1)) }, shape: [channels])))
+        let means = (0..<channels).map { Double(near[$0]) + sums[$0] / Double(rows) }
+        let squares = (0..<channels).map { max(0, sums[channels + $0] - sums[$0] * sums[$0] / Double(rows)) }
+        mean = Tensor(means.map { Float($0) }, shape: [channels])
+        statistics = BatchStatistics(
+            mean: mean, variance: Tensor(squares.map { Float($0 / Double(rows - 1)) }, shape: [channels]))
         let inverse = squares.map { 1 / ($0 / Double(rows) + Double(eps)).squareRoot() }
-        let output = x.channelAffine(
-            scale: Tensor((0..<channels).map { Float(inverse[$0]) * weight.pointer[$0] }, shape: [channels]),
-            shift: Tensor(
-                (0..<channels).map {
-                    Float(
-                        Double(bias.pointer[$0]) - Double(mean.pointer[$0]) * inverse[$0] * Double(weight.pointer[$0]))
-                }, shape: [channels]))
-        guard needs.contains(true) else { return (output, nil) }
-        return (
-            output,
-            { gradient in
-                let sums = columnSums(rows: rows, columns: channels, lanes: 2) { begin, count, sums in
-                    ck_batch_norm_backward_sums_f32(
-                        x.pointer + begin * channels, mean.pointer, gradient.pointer + begin * channels,
-                        Int64(count), Int64(channels), sums, sums + channels)
-                }
-                // dx = w inv (dy - mean(dy) - (x - mean) inv² mean(dy (x - mean)))
-                var (a, b, d) = ([Float](), [Float](), [Float]())
-                for c in 0..<channels {
-                    let scale = inverse[c] * Double(weight.pointer[c])
-                    let slope = -scale * inverse[c] * inverse[c] * sums[channels + c] / Double(rows)
-                    a.append(Float(scale))
-                    b.append(Float(slope))
-                    d.append(Float(-scale * sums[c] / Double(rows) - slope * Double(mean.pointer[c])))
-                }
-                var toX: Tensor?
-                if needs[0] {
-                    let result = Tensor(uninitialized: x.shape)
-                    parallelFor(rows, grain: rowGrain(channels)) { begin, end in
-                        ck_batch_norm_backward_f32(
-                            x.pointer + begin * channels, gradient.pointer + begin * channels, a, b, d,
-                            Int64(end - begin), Int64(channels), result.mutablePointer + begin * channels)
-                    }
-                    toX = result
-                }
-                let toWeight = Tensor(
-                    (0..<channels).map { Float(sums[channels + $0] * inverse[$0]) }, shape: [channels])
-                let toBias = Tensor((0..<channels).map { Float(sums[$0]) }, shape: [channels])
-                return [toX, needs[1] ? toWeight : nil, needs[2] ? toBias : nil]
-            }
-        )
+        self.inverse = inverse
+        scale = Tensor((0..<channels).map { Float(inverse[$0] * Double(weight.pointer[$0])) }, shape: [channels])
+        shift = Tensor(
+            (0..<channels).map {
+                Float(Double(bias.pointer[$0]) - means[$0] * inverse[$0] * Double(weight.pointer[$0]))
+            }, shape: [channels])
     }
+
+    /// The gradients of x, weight and bias from that of the output or, with an activation, of the activation's output:
+    /// the activation's input is computed again, so that nobody keeps it.
+    func gradients(_ gradient: Tensor, through activation: Activation?, needs: [Bool]) -> [Tensor?] {
+        let channels = scale.count
+        let task = ck_batch_norm_gradient(
+            x: x.pointer, dy: gradient.pointer, activation: activation?.kernel ?? CK_IDENTITY, scale: scale.pointer,
+            shift: shift.pointer)
+        let sums = columnSums(rows: rows, columns: channels, lanes: 2) { begin, count, sums in
+            var part = task.from(row: begin, channels)
+            ck_batch_norm_backward_sums_f32(
+                &part, mean.pointer, Int64(count), Int64(channels), sums, sums + channels)
+        }
+        // dx = w inv (dz - mean(dz) - (x - mean) inv² mean(dz (x - mean)))
+        var (a, b, d) = ([Float](), [Float](), [Float]())
+        for c in 0..<channels {
+            let scale = Double(scale.pointer[c])
+            let slope = -scale * inverse[c] * inverse[c] * sums[channels + c] / Double(rows)
+            a.append(Float(scale))
+            b.append(Float(slope))
+            d.append(Float(-scale * sums[c] / Double(rows) - slope * Double(mean.pointer[c])))
+        }
+        var toX: Tensor?
+        if needs[0] {
+            let result = Tensor(uninitialized: x.shape)
+            parallelFor(rows, grain: rowGrain(channels)) { begin, end in
+                var part = task.from(row: begin, channels)
+                ck_batch_norm_backward_f32(
+                    &part, a, b, d, Int64(end - begin), Int64(channels), result.mutablePointer + begin * channels)
+            }
+            toX = result
+        }
+        let toWeight = Tensor((0..<channels).map { Float(sums[channels + $0] * inverse[$0]) }, shape: [channels])
+        let toBias = Tensor((0..<channels).map { Float(sums[$0]) }, shape: [channels])
+        return [toX, needs[1] ? toWeight : nil, needs[2] ? toBias : nil]
+    }
+}
+
+extension ck_batch_norm_gradient {
+    fileprivate func from(row: Int, _ channels: Int) -> ck_batch_norm_gradient {
+        var part = self
+        part.x += row * channels
+        part.dy += row * channels
+        return part
+    }
+}
+
+/// Where ``BatchNormTrainingOperation`` leaves its pass for an activation that follows.
+final class BatchNormTape: @unchecked Sendable {
+    var pass: BatchNormTraining?
 }
 
 /// Batch norm with fixed statistics. Inputs: x, weight, bias, running mean, running variance.
@@ -143,7 +194,13 @@ extension Tensor {
     public func batchNorm(
         weight: Tensor, bias: Tensor, eps: Float, observe: @escaping @Sendable (BatchStatistics) -> Void
     ) -> Tensor {
-        apply(BatchNormTrainingOperation(eps: eps, observe: observe), self, weight, bias)
+        let tape = BatchNormTape()
+        let output = apply(BatchNormTrainingOperation(eps: eps, observe: observe, tape: tape), self, weight, bias)
+        if let node = output.node, let pass = tape.pass {
+            let needs = node.inputs.map { $0 != nil }
+            node.backwardThrough = { pass.gradients($1, through: $0, needs: needs) }
+        }
+        return output
     }
 
     /// Batch norm with the given statistics, as in inference.

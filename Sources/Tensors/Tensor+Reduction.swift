@@ -140,6 +140,41 @@ extension Tensor {
         return apply(SumOperation(axes: Set(axes)), self).reshaped(shape)
     }
 
+    /// The product with a tensor of the same shape, summed as by ``summed(to:)``; the product itself is not kept where the
+    /// summed axes are neighbours with others behind them: the gradients of scales of channels.
+    func productSummed(_ other: Tensor, to shape: [Int]) -> Tensor {
+        let target = [Int](repeating: 1, count: rank - shape.count) + shape
+        let low = (0..<rank).first { target[$0] != self.shape[$0] } ?? rank
+        let high = (low..<rank).first { target[$0] != 1 } ?? rank
+        let (reduced, inner) = (self.shape[low..<high].reduce(1, *), self.shape[high...].reduce(1, *))
+        guard high > low, high < rank, target[high...] == self.shape[high...] else {
+            return (self * other).summed(to: shape)
+        }
+        let output = Tensor(uninitialized: shape)
+        let outer = output.count / max(1, inner)
+        if outer == 1 {
+            let sums = columnSums(rows: reduced, columns: inner, lanes: 1) { begin, rows, sums in
+                ck_dot_columns_f32(
+                    pointer + begin * inner, other.pointer + begin * inner, Int64(rows), Int64(inner), sums)
+            }
+            for column in 0..<inner { output.mutablePointer[column] = Float(sums[column]) }
+            return output
+        }
+        parallelFor(outer, grain: rowGrain(reduced * inner)) { begin, end in
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: inner) { sums in
+                for index in begin..<end {
+                    sums.initialize(repeating: 0)
+                    let start = index * reduced * inner
+                    ck_dot_columns_f32(
+                        pointer + start, other.pointer + start, Int64(reduced), Int64(inner), sums.baseAddress!)
+                    let target = output.mutablePointer + index * inner
+                    for column in 0..<inner { target[column] = Float(sums[column]) }
+                }
+            }
+        }
+        return output
+    }
+
     /// The elements repeated along axes of size 1, and along new leading axes, to fill `shape`.
     public func expanded(to shape: [Int]) -> Tensor { apply(ExpandOperation(shape: shape), self) }
 

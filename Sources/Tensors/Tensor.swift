@@ -1,3 +1,5 @@
+import CKernels
+
 /// A dense, row-major array of float32 elements with a value's semantics: no operation changes a tensor that it is given.
 ///
 /// Images and activations are `[N, H, W, C]`, tokens `[N, L, C]`. A tensor that was computed from parameters that
@@ -94,6 +96,18 @@ public struct Tensor: @unchecked Sendable {
             storage = copy
         }
         return storage.pointer
+    }
+
+    /// Adds a tensor of the same shape: in place if nobody else holds this tensor's elements.
+    mutating func accumulate(_ other: Tensor) {
+        guard storage.isOwned, isKnownUniquelyReferenced(&storage) else {
+            self = self + other
+            return
+        }
+        let target = uniquePointer()
+        parallelFor(count, grain: elementwiseGrain) { begin, end in
+            ck_axpy_f32(1, other.pointer + begin, target + begin, Int64(end - begin))
+        }
     }
 
     /// The same elements without the memory of how they were computed.

@@ -53,6 +53,10 @@ package final class TensorStorage: @unchecked Sendable {
 }
 
 /// Free blocks by size, bounded in total.
+///
+/// A training step frees as many blocks as the one before and takes them again. Once a backward pass has run, free blocks
+/// are therefore kept up to the most memory that was ever in use at once, so that the process does not grow beyond what
+/// it needed anyway; fresh pages cost more than most kernels that fill them.
 final class BlockCache: Sendable {
     static let shared = BlockCache()
 
@@ -60,6 +64,13 @@ final class BlockCache: Sendable {
         /// Addresses by size in bytes.
         var free: [Int: [UInt]] = [:]
         var freeBytes = 0
+        var usedBytes = 0
+        /// The most bytes that were in use at once.
+        var mostUsedBytes = 0
+        var isTraining = false
+
+        /// The free bytes to keep.
+        var limit: Int { isTraining ? max(BlockCache.limit, mostUsedBytes - usedBytes) : BlockCache.limit }
     }
 
     private let state = Mutex(State())
@@ -78,13 +89,29 @@ final class BlockCache: Sendable {
         return (bytes + step - 1) & ~(step - 1)
     }
 
+    /// From now on the memory of a training step is kept for the next one.
+    func keepForTraining() { state.withLock { $0.isTraining = true } }
+
     func take(bytes: Int) -> UnsafeMutableRawPointer {
-        let cached: UInt? = state.withLock { state in
-            guard let address = state.free[bytes]?.popLast() else { return nil }
-            state.freeBytes -= bytes
-            return address
+        let (cached, surplus): (UInt?, [UInt]) = state.withLock { state in
+            state.usedBytes += bytes
+            state.mostUsedBytes = max(state.mostUsedBytes, state.usedBytes)
+            if let address = state.free[bytes]?.popLast() {
+                state.freeBytes -= bytes
+                return (address, [])
+            }
+            // What is taken from the system must not come on top of blocks that nobody asks for.
+            var surplus: [UInt] = []
+            while state.isTraining, state.freeBytes > state.limit,
+                let size = state.free.first(where: { !$0.value.isEmpty })?.key
+            {
+                surplus.append(state.free[size]!.removeLast())
+                state.freeBytes -= size
+            }
+            return (nil, surplus)
         }
         if let cached { return UnsafeMutableRawPointer(bitPattern: cached)! }
+        for address in surplus { Self.release(address) }
         // Large blocks in large pages, where the system has them for those who ask.
         let isLarge = bytes >= 2 * Self.largePage
         var block: UnsafeMutableRawPointer?
@@ -99,20 +126,27 @@ final class BlockCache: Sendable {
     func give(_ block: UnsafeMutableRawPointer, bytes: Int) {
         let address = UInt(bitPattern: block)
         let kept = state.withLock { state in
-            guard state.freeBytes + bytes <= Self.limit else { return false }
+            state.usedBytes -= bytes
+            guard state.freeBytes + bytes <= state.limit else { return false }
             state.free[bytes, default: []].append(address)
             state.freeBytes += bytes
             return true
         }
-        if !kept { free(block) }
+        if !kept { Self.release(address) }
     }
 
-    /// Returns every free block to the system.
+    private static func release(_ address: UInt) { free(UnsafeMutableRawPointer(bitPattern: address)) }
+
+    /// Returns every free block to the system, and keeps no more than before the first training step.
     func trim() {
-        state.withLock { state in
-            for address in state.free.values.joined() { free(UnsafeMutableRawPointer(bitPattern: address)) }
+        let addresses = state.withLock { state in
+            let addresses = state.free.values.flatMap { $0 }
             state.free = [:]
             state.freeBytes = 0
+            state.mostUsedBytes = state.usedBytes
+            state.isTraining = false
+            return addresses
         }
+        for address in addresses { Self.release(address) }
     }
 }

@@ -23,25 +23,45 @@ extension KernelTests {
                     ck_channel_affine_f32(y.pointer, a.pointer, b.pointer, r, c, relu, y.pointer)
                     expectClose(y, expected, tolerance: 1e-6, "channel affine \(label) relu \(relu), \(level)")
                 }
-                expectSums("squares \(label), \(level)", channels) {
-                    ck_centered_squares_f32_ref(x.pointer, a.pointer, r, c, $0)
-                } _: {
-                    ck_centered_squares_f32(x.pointer, a.pointer, r, c, $0)
-                }
                 var sums = doubles(channels), dots = doubles(channels), expectedSums = sums, expectedDots = dots
-                ck_batch_norm_backward_sums_f32(x.pointer, a.pointer, dy.pointer, r, c, &sums, &dots)
-                ck_batch_norm_backward_sums_f32_ref(
-                    x.pointer, a.pointer, dy.pointer, r, c, &expectedSums, &expectedDots)
-                expectClose(sums, expectedSums, tolerance: 1e-6, "backward sums \(label), \(level)")
-                expectClose(dots, expectedDots, tolerance: 1e-6, "backward dots \(label), \(level)")
+                ck_shifted_moments_f32(x.pointer, a.pointer, r, c, &sums, &dots)
+                ck_shifted_moments_f32_ref(x.pointer, a.pointer, r, c, &expectedSums, &expectedDots)
+                expectClose(sums, expectedSums, tolerance: 1e-6, "moments' sums \(label), \(level)")
+                expectClose(dots, expectedDots, tolerance: 1e-6, "moments' squares \(label), \(level)")
+            }
+        }
 
-                let dx = dy.copy
-                ck_batch_norm_backward_f32(x.pointer, dx.pointer, a.pointer, b.pointer, d.pointer, r, c, dx.pointer)
-                let expected = (0..<x.count).map { i in
-                    let k = i % channels
-                    return a.pointer[k] * dy.pointer[i] + b.pointer[k] * x.pointer[i] + d.pointer[k]
+        /// With each activation behind it: as the activation's own backward, and then the batch norm's.
+        @Test(arguments: sizes)
+        func batchNormBackward(_ size: [Int]) {
+            let rows = size[0], channels = size[1], r = rows.int64, c = channels.int64, count = rows * channels
+            var random = Random(rows * 1000 + channels + 1)
+            let x = random.floats(count, scale: 3), dy = random.floats(count), mean = random.floats(channels)
+            let a = random.floats(channels), b = random.floats(channels), d = random.floats(channels)
+            let scale = random.floats(channels, scale: 2), shift = random.floats(channels)
+            atEveryLevel { level in
+                for raw in CK_RELU.rawValue...CK_IDENTITY.rawValue {
+                    let activation = ck_activation(rawValue: raw), label = "\(rows)x\(channels), \(raw), \(level)"
+                    let z = Floats(count), dz = Floats(count), dx = dy.copy
+                    ck_channel_affine_f32(x.pointer, scale.pointer, shift.pointer, r, c, 0, z.pointer)
+                    ck_activation_backward_f32_ref(activation, z.pointer, dy.pointer, dz.pointer, count.int64)
+                    var gradient = ck_batch_norm_gradient(
+                        x: x.pointer, dy: dy.pointer, activation: activation, scale: scale.pointer,
+                        shift: shift.pointer)
+                    var sums = doubles(channels), dots = sums, expectedSums = sums, expectedDots = sums
+                    ck_batch_norm_backward_sums_f32(&gradient, mean.pointer, r, c, &sums, &dots)
+                    ck_batch_norm_backward_sums_f32_ref(
+                        x.pointer, mean.pointer, dz.pointer, r, c, &expectedSums, &expectedDots)
+                    expectClose(sums, expectedSums, tolerance: 4e-6, "backward sums \(label)")
+                    expectClose(dots, expectedDots, tolerance: 4e-6, "backward dots \(label)")
+                    gradient.dy = UnsafePointer(dx.pointer)
+                    ck_batch_norm_backward_f32(&gradient, a.pointer, b.pointer, d.pointer, r, c, dx.pointer)
+                    let expected = (0..<count).map { i in
+                        let k = i % channels
+                        return a.pointer[k] * dz.pointer[i] + b.pointer[k] * x.pointer[i] + d.pointer[k]
+                    }
+                    expectClose(dx, Floats(expected), tolerance: 4e-6, "backward \(label)")
                 }
-                expectClose(dx, Floats(expected), tolerance: 1e-6, "backward \(label), \(level)")
             }
         }
 

@@ -19,6 +19,13 @@ import Testing
             GradientCheck.check("multiply, \(name)", [a, b]) { $0[0] * $0[1] }
             GradientCheck.check("divide, \(name)", [a, b.squared() + 1]) { $0[0] / $0[1] }
         }
+        let image = random(2, 3, 4, 5)
+        for (name, scale) in [
+            ("images' channels", random(2, 1, 1, 5)), ("rows", random(3, 1, 5)), ("channels", random(5)),
+        ] {
+            GradientCheck.check("scale of \(name)", [image, scale]) { $0[0] * $0[1] }
+            GradientCheck.check("\(name) scaled", [scale, image]) { $0[0] * $0[1] }
+        }
         GradientCheck.check("constants", [a]) { 3 - $0[0] * 2 / 4 + 1 }
         let positive = a.squared() + 0.5
         GradientCheck.check("exp", [a]) { $0[0].exp() }
@@ -129,6 +136,45 @@ import Testing
         GradientCheck.check("layer norm", [x, weight, bias], tolerance: 5e-3) {
             $0[0].layerNorm(weight: $0[1], bias: $0[2], eps: 1e-6)
         }
+    }
+
+    /// A batch norm and the activation behind it have one way back: it gives what theirs one after the other give, also
+    /// where what is between them is needed elsewhere.
+    @Test(arguments: Activation.allCases) mutating func batchNormAndActivation(activation: Activation) {
+        let (x, weight, bias, gradient) = (random(3, 4, 5, 19) * 2, random(19) * 3, random(19), random(3, 4, 5, 19))
+        func gradients(_ function: (Tensor) -> Tensor, _ gradient: Tensor) -> [[Float]] {
+            var results = [Tensor?](repeating: nil, count: 3)
+            let leaves = [x, weight, bias].enumerated().map { index, leaf in leaf.watched { results[index] = $0 } }
+            function(leaves[0].batchNorm(weight: leaves[1], bias: leaves[2], eps: 1e-5) { _ in }).backward(
+                gradient: gradient)
+            return results.map { $0?.scalars ?? [] }
+        }
+        let between = x.batchNorm(weight: weight, bias: bias, eps: 1e-5) { _ in }
+        for share: Float in [0, 0.5] {
+            var inner: Tensor?
+            let leaf = between.watched { inner = $0 }
+            (leaf.activated(activation) + leaf * share).backward(gradient: gradient)
+            let expected = gradients({ $0 * 1 }, inner!)
+            let actual = gradients(
+                { share == 0 ? $0.activated(activation) : $0.activated(activation) + $0 * share }, gradient)
+            for (a, b) in zip(actual, expected) {
+                #expect(a.count == b.count)
+                let scale = b.map(abs).max() ?? 0
+                #expect(zip(a, b).allSatisfy { abs($0 - $1) <= 1e-5 * scale }, "\(activation), share \(share)")
+            }
+        }
+    }
+
+    /// Gradients that meet are added in place, but never where somebody else sees it.
+    @Test func gradientsThatMeetLeaveTheGivenOneAlone() {
+        let x = Tensor([1, 2, 3], shape: [3]), given = Tensor([1, 1, 1], shape: [3])
+        var (first, second): (Tensor?, Tensor?)
+        let (a, b) = (x.watched { first = $0 }, x.watched { second = $0 })
+        // `a` gets the given gradient itself and then another one; `b` the given one alone.
+        (a + b + a * 3).backward(gradient: given)
+        #expect(first?.scalars == [4, 4, 4])
+        #expect(second?.scalars == [1, 1, 1])
+        #expect(given.scalars == [1, 1, 1])
     }
 
     @Test mutating func aTensorThatIsUsedTwiceGetsBothGradients() {

@@ -28,5 +28,6 @@
 #include "ck_attention.h"
 #include "ck_grouped.h"
 #include "ck_optimizer.h"
+#include "ck_weight_gradient.h"
 
 #endif

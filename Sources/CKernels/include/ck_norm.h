@@ -4,18 +4,30 @@
 
 #include <stdint.h>
 
+#include "ck_elementwise.h"
+
 // y[r, c] = scale[c] * x[r, c] + shift[c]; `relu` also clamps below at 0. Batch norm in inference and its last step in
 // training, with scale = weight / sqrt(var + eps) and shift = bias - mean * scale. y == x allowed.
 void ck_channel_affine_f32(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
                            int relu, float *y);
-// squares[c] += sum over r of (x[r, c] - mean[c])^2, in double: the second pass of the batch statistics, the first
-// being ck_sum_columns_f32.
-void ck_centered_squares_f32(const float *x, const float *mean, int64_t rows, int64_t channels, double *squares);
-// The two sums of batch norm's backward, in double: sums[c] += sum of dy[r, c]; dots[c] += sum of dy[r, c] * (x[r, c] - mean[c]).
-void ck_batch_norm_backward_sums_f32(const float *x, const float *mean, const float *dy, int64_t rows, int64_t channels,
-                                     double *sums, double *dots);
-// dx[r, c] = a[c] * dy[r, c] + b[c] * x[r, c] + d[c]; dx == dy allowed.
-void ck_batch_norm_backward_f32(const float *x, const float *dy, const float *a, const float *b, const float *d,
+// sums[c] += sum over r of x[r, c] - shift[c], squares[c] += that of its square, in double: with a shift that is the mean
+// of some of the rows, the batch statistics in one pass. The mean of 64 of R rows is at most sqrt(R / 64) standard
+// deviations from that of all, so that the variance loses at most a factor of 1 + R / 64 of the squares' precision.
+void ck_shifted_moments_f32(const float *x, const float *shift, int64_t rows, int64_t channels, double *sums,
+                            double *squares);
+
+// What the backward of batch norm and of an activation f behind it reads; dz = dy f'(scale[c] x + shift[c]) is what
+// reaches the batch norm's output.
+typedef struct {
+    const float *x, *dy;
+    ck_activation activation;    // CK_IDENTITY for none
+    const float *scale, *shift;  // as in the forward; null for CK_IDENTITY
+} ck_batch_norm_gradient;
+// The two sums of it, in double: sums[c] += sum of dz[r, c]; dots[c] += sum of dz[r, c] * (x[r, c] - mean[c]).
+void ck_batch_norm_backward_sums_f32(const ck_batch_norm_gradient *gradient, const float *mean, int64_t rows,
+                                     int64_t channels, double *sums, double *dots);
+// dx[r, c] = a[c] * dz[r, c] + b[c] * x[r, c] + d[c]; dx == dy allowed.
+void ck_batch_norm_backward_f32(const ck_batch_norm_gradient *gradient, const float *a, const float *b, const float *d,
                                 int64_t rows, int64_t channels, float *dx);
 
 // y = (x - mean) * rstd * weight + bias over the channels of each row; weight and bias may be null;
@@ -29,7 +41,8 @@ void ck_layer_norm_backward_f32(const float *x, const float *weight, const float
 
 void ck_channel_affine_f32_ref(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
                                int relu, float *y);
-void ck_centered_squares_f32_ref(const float *x, const float *mean, int64_t rows, int64_t channels, double *squares);
+void ck_shifted_moments_f32_ref(const float *x, const float *shift, int64_t rows, int64_t channels, double *sums,
+                                double *squares);
 void ck_batch_norm_backward_sums_f32_ref(const float *x, const float *mean, const float *dy, int64_t rows,
                                          int64_t channels, double *sums, double *dots);
 void ck_layer_norm_forward_f32_ref(const float *x, const float *weight, const float *bias, float eps, int64_t rows,

@@ -46,8 +46,8 @@ typedef struct {
 // Operands beside ck_operands, all null for none.
 typedef struct {
     const float *scale, *shift;  // of the prologue
-    // 1 x 1 kernels of stride 1 only. Row r = (n OH + oh) OW + ow of the product reads row x_rows[r] of x (-1: zeros, after
-    // the prologue) and goes to row y_rows[r] of y, where its residual is too (-1: nowhere).
+    // Row r = (n OH + oh) OW + ow of the product reads row x_rows[r] of x (-1: zeros, after the prologue; 1 x 1 kernels of
+    // stride 1 only) and goes to row y_rows[r] of y, where its residual is too (-1: nowhere).
     const int32_t *x_rows, *y_rows;
 } ck_packed_extras;
 

@@ -1,0 +1,115 @@
+import Foundation
+import Recognite
+
+/// One measured cell of training: forward pass, backward pass and step of a classifier with 1000 classes.
+struct TrainResult: Encodable {
+    /// What is trained: a model, and the square images of one batch.
+    struct Cell: Equatable {
+        let model: String
+        let side: Int
+        let batch: Int
+
+        /// From `model:side:batch`; `nil` if it is something else.
+        init?(_ text: String) {
+            let parts = text.split(separator: ":")
+            guard parts.count == 3, let side = Int(parts[1]), let batch = Int(parts[2]), side > 0, batch > 0 else {
+                return nil
+            }
+            (model, self.side, self.batch) = (String(parts[0]), side, batch)
+        }
+    }
+
+    let model: String
+    let side: Int
+    let batch: Int
+    let threads: Int
+    /// Median time of one step.
+    let medianMilliseconds: Double
+    let imagesPerSecond: Double
+    /// The most memory that the process has held so far.
+    let peakResidentMegabytes: Double
+    /// The loss of the last step.
+    let loss: Float
+
+    private enum CodingKeys: String, CodingKey {
+        case model, side, batch, threads, loss
+        case medianMilliseconds = "median_ms"
+        case imagesPerSecond = "images_per_second"
+        case peakResidentMegabytes = "peak_rss_mb"
+    }
+
+    /// Two steps to warm up, then steps for the given time, three at least.
+    static func measure(_ cell: Cell, seconds: Double) throws -> TrainResult {
+        let classes = 1000
+        let recognizer = try withRandomSeed(0) {
+            try Recognizer(cell.model, numClasses: classes, normalize: false, imageSize: imageSize(cell))
+        }
+        recognizer.train()
+        var source = RandomSource(seed: 1)
+        let images = Tensor(shape: [cell.batch, cell.side, cell.side, 3]) { target in
+            for index in target.indices { target[index] = Float(source.normal()) }
+        }
+        let labels = (0..<cell.batch).map { $0 * 37 % classes }
+        var optimizer = MomentumStep(recognizer.parameters(), rate: 0.001, momentum: 0.9)
+        var loss: Float = 0
+        let step = {
+            let result = recognizer(images).crossEntropy(labels)
+            result.backward()
+            optimizer.step()
+            loss = result.scalar
+        }
+        for _ in 0..<2 { step() }
+        var times: [Double] = []
+        let clock = ContinuousClock()
+        let start = clock.now
+        while times.count < 3 || (clock.now - start < .seconds(seconds) && times.count < 300) {
+            times.append(clock.measure(step) / .milliseconds(1))
+        }
+        times.sort()
+        let median = (times[(times.count - 1) / 2] + times[times.count / 2]) / 2
+        return TrainResult(
+            model: cell.model, side: cell.side, batch: cell.batch, threads: Engine.threads, medianMilliseconds: median,
+            imagesPerSecond: 1000 * Double(cell.batch) / median,
+            peakResidentMegabytes: BenchmarkResult.peakResidentMegabytes(), loss: loss)
+    }
+
+    /// The side that the model must be made for: only where it is fixed.
+    private static func imageSize(_ cell: Cell) -> Int? {
+        cell.model.hasPrefix("vit_") || cell.model == "maxvit_t" ? cell.side : nil
+    }
+
+    func json() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+
+    var text: String {
+        String(
+            format: "training %@ at %d x %d, batch %d, %d threads: %.1f ms a step, %.1f images/s, peak RSS %.0f MB",
+            model, side, side, batch, threads, medianMilliseconds, imagesPerSecond, peakResidentMegabytes)
+    }
+}
+
+/// SGD with momentum, `v = momentum v + g; p -= rate v`, as `torch.optim.SGD`; forgets the gradients.
+private struct MomentumStep {
+    private let parameters: [Parameter]
+    private let rate: Float
+    private let momentum: Float
+    private var velocities: [Tensor?]
+
+    init(_ parameters: [Parameter], rate: Float, momentum: Float) {
+        (self.parameters, self.rate, self.momentum) = (parameters, rate, momentum)
+        velocities = parameters.map { _ in nil }
+    }
+
+    mutating func step() {
+        for (index, parameter) in parameters.enumerated() {
+            guard let gradient = parameter.gradient else { continue }
+            let velocity = velocities[index].map { $0 * momentum + gradient } ?? gradient
+            parameter.data = parameter.data - velocity * rate
+            velocities[index] = velocity
+            parameter.gradient = nil
+        }
+    }
+}

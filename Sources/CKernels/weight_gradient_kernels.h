@@ -1,0 +1,166 @@
+// Gradient of weights of one instruction-set level. A tile of input channels (rows) times a panel of output channels
+// stays in registers while the pixels of a block go by:
+//
+//     for each block of pixels
+//         for each tap                     pointers to the input under it
+//             for each tile of channels
+//                 for each panel           sums += block's products
+//
+// The block's sum is added to the others in memory, so that rounding errors grow with the number of blocks and not of
+// pixels.
+#include "transpose.h"
+
+// As packed_tile.h: 12 x 2 accumulators of AVX-512's 32 registers, 6 x 2 of AVX2's 16.
+#define TILE_ROWS (CK_VL == 16 ? 12 : CK_VL == 8 ? 6 : 4)
+
+#define gradient_operands CK_NAME(gradient_operands)
+typedef struct {
+    const float *const *x;  // the input pixel under the tap, for each pixel of the block
+    int64_t channel;        // the first one of the tile
+    const float *dy;        // the panel's first output channel of the first pixel
+    int64_t dy_pixel;       // floats from one pixel to the next
+    int64_t pixels;
+    float *sums;            // [rows, sums_row]
+    int64_t sums_row;
+    int64_t lanes;          // of the last vector
+    bool first;             // whether there are no sums yet
+} gradient_operands;
+
+// rows, vectors (1 or 2) and `whole`, whether the last vector is, are constants where this is inlined.
+#define gradient_tile CK_NAME(gradient_tile)
+CK_INLINE void gradient_tile(const gradient_operands *t, const int rows, const int vectors, const bool whole) {
+    vf sum[TILE_ROWS][2];
+    const int64_t lanes = whole ? CK_VL : t->lanes, channel = t->channel;
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++)
+        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[i][v] = v_splat(0);
+    const float *dy = t->dy;
+    for (int64_t p = 0; p < t->pixels; p++, dy += t->dy_pixel) {
+        const float *x = t->x[p] + channel;
+        vf g[2];
+        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++)
+            g[v] = v_load_n(dy + v * CK_VL, v == vectors - 1 ? lanes : CK_VL);
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
+            const float value = x[i];
+            _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[i][v] = value * g[v] + sum[i][v];
+        }
+    }
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
+        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
+            float *to = t->sums + i * t->sums_row + v * CK_VL;
+            const int64_t n = v == vectors - 1 ? lanes : CK_VL;
+            v_store_n(to, t->first ? sum[i][v] : v_load_n(to, n) + sum[i][v], n);
+        }
+    }
+}
+
+#define GRADIENT_TILE(rows)                                                                                            \
+    static void CK_NAME(gradient_tile_1_##rows)(const gradient_operands *t) { gradient_tile(t, rows, 1, true); }       \
+    static void CK_NAME(gradient_tile_2_##rows)(const gradient_operands *t) { gradient_tile(t, rows, 2, true); }       \
+    static void CK_NAME(gradient_tile_part_1_##rows)(const gradient_operands *t) { gradient_tile(t, rows, 1, false); } \
+    static void CK_NAME(gradient_tile_part_2_##rows)(const gradient_operands *t) { gradient_tile(t, rows, 2, false); }
+#if CK_VL == 16
+#define EACH_TILE(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12)
+#elif CK_VL == 8
+#define EACH_TILE(F) F(1) F(2) F(3) F(4) F(5) F(6)
+#else
+#define EACH_TILE(F) F(1) F(2) F(3) F(4)
+#endif
+EACH_TILE(GRADIENT_TILE)
+#undef GRADIENT_TILE
+
+// [whole][vectors - 1][rows - 1]
+#define gradient_tiles CK_NAME(gradient_tiles)
+#define WHOLE_1(rows) CK_NAME(gradient_tile_1_##rows),
+#define WHOLE_2(rows) CK_NAME(gradient_tile_2_##rows),
+#define PART_1(rows) CK_NAME(gradient_tile_part_1_##rows),
+#define PART_2(rows) CK_NAME(gradient_tile_part_2_##rows),
+static void (*const gradient_tiles[2][2][TILE_ROWS])(const gradient_operands *) = {
+    {{EACH_TILE(PART_1)}, {EACH_TILE(PART_2)}},
+    {{EACH_TILE(WHOLE_1)}, {EACH_TILE(WHOLE_2)}},
+};
+#undef WHOLE_1
+#undef WHOLE_2
+#undef PART_1
+#undef PART_2
+#undef EACH_TILE
+
+// Pointers to the first channel of the group in the input pixels under a tap, for output pixels [begin, end).
+#define point_at_pixels CK_NAME(point_at_pixels)
+static void point_at_pixels(const ck_conv2d_shape *s, const float *x, const float *zeros, int64_t tap, int64_t begin,
+                            int64_t end, const float **pointers) {
+    const int64_t down = tap / s->kw * s->dilation_h - s->pad_top, right = tap % s->kw * s->dilation_w - s->pad_left;
+    int64_t ow = begin % s->ow, oh = begin / s->ow % s->oh, image = begin / s->ow / s->oh;
+    for (int64_t p = begin; p < end;) {
+        // The rest of an image's row.
+        const int64_t h = oh * s->stride_h + down, run = end - p < s->ow - ow ? end - p : s->ow - ow;
+        const bool inside = h >= 0 && h < s->h;
+        const float *row = x + (image * s->h + (inside ? h : 0)) * s->w * s->c;
+        int64_t w = ow * s->stride_w + right;
+        for (int64_t i = 0; i < run; i++, w += s->stride_w)
+            *pointers++ = inside && (uint64_t)w < (uint64_t)s->w ? row + w * s->c : zeros;
+        p += run;
+        ow = 0;
+        if (++oh < s->oh) continue;
+        oh = 0;
+        image++;
+    }
+}
+
+static void CK_NAME(ck_weight_gradient_run)(const ck_weight_gradient *task, const float *x, const float *dy,
+                                            int64_t begin, int64_t end, float *sums, float *scratch) {
+    const ck_conv2d_shape *s = &task->shape;
+    const int64_t channels = s->c / s->groups, outputs = s->o / s->groups, taps = s->kh * s->kw;
+    const int64_t panel = 2 * CK_VL, panels = (outputs + panel - 1) / panel, pixels = s->n * s->oh * s->ow;
+    const float **pointers = (const float **)scratch;
+    float *zeros = scratch + task->block * (int64_t)(sizeof(float *) / sizeof(float));
+    for (int64_t c = 0; c < channels; c++) zeros[c] = 0;
+    for (int64_t first = 0; first < pixels; first += task->block) {
+        const int64_t last = pixels - first < task->block ? pixels : first + task->block;
+        int64_t pointed = -1;
+        for (int64_t u = begin; u < end; u++) {
+            const int64_t tile = u % task->tiles, at = u / task->tiles, tap = at % taps;
+            const int64_t part = at / taps % task->panel_parts, group = at / taps / task->panel_parts;
+            if (at != pointed) {
+                point_at_pixels(s, x + group * channels, zeros, tap, first, last, pointers);
+                pointed = at;
+            }
+            const int64_t c = channels * tile / task->tiles, rows = channels * (tile + 1) / task->tiles - c;
+            const int64_t panel_end = panels * (part + 1) / task->panel_parts;
+            for (int64_t p = panels * part / task->panel_parts; p < panel_end; p++) {
+                const int64_t o = p * panel, width = outputs - o < panel ? outputs - o : panel;
+                const int64_t vectors = (width + CK_VL - 1) / CK_VL;
+                const gradient_operands operands = {
+                    .x = pointers,
+                    .channel = c,
+                    .dy = dy + first * s->o + group * outputs + o,
+                    .dy_pixel = s->o,
+                    .pixels = last - first,
+                    .sums = sums + ((group * taps + tap) * channels + c) * outputs + o,
+                    .sums_row = outputs,
+                    .lanes = width - (vectors - 1) * CK_VL,
+                    .first = first == 0 && !task->adds,
+                };
+                gradient_tiles[width % CK_VL == 0][vectors - 1][rows - 1](&operands);
+            }
+        }
+    }
+}
+
+static void CK_NAME(ck_weight_gradient_finish)(const ck_weight_gradient *task, const float *sums, int64_t begin,
+                                               int64_t end, float *dweight) {
+    const ck_conv2d_shape *s = &task->shape;
+    const int64_t outputs = s->o / s->groups, terms = s->kh * s->kw * (s->c / s->groups);
+    while (begin < end) {
+        const int64_t group = begin / outputs, o = begin % outputs;
+        const int64_t count = end - begin < outputs - o ? end - begin : outputs - o;
+        // A strip of terms at a time, so that what is read of a row's cache lines is used before they go.
+        for (int64_t k = 0; k < terms; k += 64) {
+            const int64_t rows = terms - k < 64 ? terms - k : 64;
+            transpose_matrix(sums + (group * terms + k) * outputs + o, outputs, rows, count,
+                             dweight + begin * terms + k, terms, false);
+        }
+        begin += count;
+    }
+}
+
+#undef TILE_ROWS

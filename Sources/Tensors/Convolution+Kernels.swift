@@ -1,0 +1,254 @@
+import CKernels
+
+/// Convolutions and Linears on kernels of our own, as in plans. Weights change with every training step, so that they are
+/// packed for each call: little beside the product, from some rows on.
+extension Convolution {
+    /// Products of fewer rows (the squeeze and excitation of a few images, a classifier) are left to OpenBLAS: packing
+    /// takes as long as they do.
+    private static let fewestRows = 64
+
+    /// Whether the kernels below suit the convolution.
+    static func suitsKernels(_ shape: ck_conv2d_shape) -> Bool {
+        Engine.usesKernels && !shape.isDepthwise && shape.outputRows >= fewestRows
+            && (shape.groups == 1 || shape.groupOutputs >= smallestGemmGroup)
+    }
+
+    /// A Linear over `rows` rows as a 1 x 1 convolution of one image.
+    static func linearShape(rows: Int, inputs: Int, outputs: Int) -> ck_conv2d_shape {
+        ck_conv2d_shape(
+            n: 1, h: 1, w: Int64(rows), c: Int64(inputs), oh: 1, ow: Int64(rows), o: Int64(outputs), kh: 1, kw: 1,
+            stride_h: 1, stride_w: 1, pad_top: 0, pad_left: 0, dilation_h: 1, dilation_w: 1, groups: 1)
+    }
+
+    // MARK: Forward
+
+    /// - Parameters:
+    ///   - weight: `[O, KH, KW, C / groups]`.
+    ///   - rows: to which row of `output` each row goes; `nil`: to that of the same number.
+    static func kernelForward(
+        _ shape: ck_conv2d_shape, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?,
+        into output: UnsafeMutablePointer<Float>, rows: [Int32]? = nil
+    ) {
+        let threads = Int64(Engine.threads)
+        let strides = ck_strides(x: shape.c, y: shape.o, residual: 0)
+        let epilogue = ck_epilogue(activation: CK_IDENTITY, combine: CK_COMBINE_NONE)
+        if rows == nil, ck_winograd_suits([shape], threads) {
+            var conv = ck_winograd_conv()
+            (conv.shape, conv.strides, conv.epilogue) = (shape, strides, epilogue)
+            ck_winograd_prepare(&conv, threads)
+            withUnsafePointer(to: conv) { conv in
+                let packed = TensorStorage(count: Int(ck_winograd_weights(conv)))
+                parallelFor(Int(conv.pointee.panels), grain: 1) {
+                    ck_winograd_pack(conv, weight.pointer, Int64($0), Int64($1), packed.pointer)
+                }
+                var operands = ck_operands(
+                    x: x.pointer, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: output)
+                withUnsafePointer(to: &operands) { operands in
+                    parallelFor(Int(conv.pointee.units), grain: 1) { begin, end in
+                        let scratch = TensorStorage(count: Int(conv.pointee.scratch))
+                        ck_winograd_run(conv, operands, Int64(begin), Int64(end), scratch.pointer)
+                    }
+                }
+            }
+            return
+        }
+        var conv = ck_packed_conv()
+        (conv.shape, conv.strides, conv.epilogue) = (shape, strides, epilogue)
+        conv.prologue = CK_PROLOGUE_NONE
+        ck_packed_conv_prepare(&conv, threads)
+        withUnsafePointer(to: conv) { conv in
+            let packed = TensorStorage(count: Int(ck_packed_conv_weights(conv)))
+            parallelFor(Int(conv.pointee.panels), grain: 1) {
+                ck_packed_conv_pack_panels(conv, weight.pointer, packed.pointer, Int64($0), Int64($1))
+            }
+            var operands = ck_operands(
+                x: x.pointer, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: output)
+            (rows ?? []).withUnsafeBufferPointer { rowBuffer in
+                var extras = ck_packed_extras(
+                    scale: nil, shift: nil, x_rows: nil, y_rows: rows == nil ? nil : rowBuffer.baseAddress)
+                withUnsafePointers(&operands, &extras) { operands, extras in
+                    parallelFor(Int(conv.pointee.units), grain: 1) { begin, end in
+                        let scratch = TensorStorage(count: Int(conv.pointee.scratch))
+                        ck_packed_conv_run(conv, operands, extras, Int64(begin), Int64(end), scratch.pointer)
+                    }
+                }
+            }
+        }
+    }
+
+    private static func withUnsafePointers(
+        _ operands: inout ck_operands, _ extras: inout ck_packed_extras,
+        _ body: (UnsafePointer<ck_operands>, UnsafePointer<ck_packed_extras>) -> Void
+    ) {
+        withUnsafePointer(to: &operands) { operands in withUnsafePointer(to: &extras) { body(operands, $0) } }
+    }
+
+    // MARK: Input gradient
+
+    /// The gradient of the input as convolutions of the output's gradient; `nil` where it is none.
+    static func kernelInputGradient(
+        _ shape: ck_conv2d_shape, _ weight: Tensor, _ gradient: Tensor, inputShape: [Int]
+    ) -> Tensor? {
+        if let adjoint = shape.adjoint {
+            guard suitsKernels(adjoint) else { return nil }
+            let result = Tensor(uninitialized: inputShape)
+            kernelForward(adjoint, gradient, adjointWeight(shape, weight), nil, into: result.mutablePointer)
+            return result
+        }
+        let phases = shape.inputPhases
+        guard let phases, shape.groups == 1, suitsKernels(shape) else { return nil }
+        let isCovered = phases.count == Int(shape.stride_h * shape.stride_w)
+        let result = isCovered ? Tensor(uninitialized: inputShape) : Tensor.zeros(inputShape)
+        for phase in phases {
+            kernelForward(
+                phase.convolution(of: shape), gradient, phase.weight(of: shape, weight), nil,
+                into: result.mutablePointer, rows: phase.rows(of: shape))
+        }
+        return result
+    }
+
+    // MARK: Weight gradient
+
+    /// The gradient of the weights, `[O, KH, KW, C / groups]`, from `x` and the output's gradient.
+    static func kernelWeightGradient(
+        _ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor, weightShape: [Int]
+    ) -> Tensor {
+        var task = ck_weight_gradient()
+        task.shape = shape
+        let sums: Tensor
+        // Input channels that do not fill a tile of the kernel (images) are put together with the taps.
+        if shape.groups == 1, shape.taps > 1, shape.c < 12 {
+            sums = columnWeightSums(shape, x, gradient)
+            task.shape = linearShape(rows: shape.outputRows, inputs: shape.groupDepth, outputs: Int(shape.o))
+            ck_weight_gradient_prepare(&task, Int64(Engine.threads))
+        } else {
+            ck_weight_gradient_prepare(&task, Int64(Engine.threads))
+            sums = Tensor(uninitialized: [weightShape.reduce(1, *)])
+            withUnsafePointer(to: task) { task in
+                parallelFor(Int(task.pointee.units), grain: 1) { begin, end in
+                    let scratch = TensorStorage(count: Int(task.pointee.scratch))
+                    ck_weight_gradient_run(
+                        task, x.pointer, gradient.pointer, Int64(begin), Int64(end), sums.mutablePointer,
+                        scratch.pointer)
+                }
+            }
+        }
+        let result = Tensor(uninitialized: weightShape)
+        withUnsafePointer(to: task) { task in
+            parallelFor(Int(shape.o), grain: max(16, rowGrain(shape.groupDepth))) { begin, end in
+                ck_weight_gradient_finish(
+                    task, sums.pointer, Int64(begin), Int64(end), result.mutablePointer)
+            }
+        }
+        return result
+    }
+
+    /// The sums `[KH KW C, O]` of a convolution of few channels. Threads share the pixels, and the sums of their parts
+    /// are added.
+    private static func columnWeightSums(_ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor) -> Tensor {
+        let (depth, outputs) = (shape.groupDepth, Int(shape.o))
+        let block = 256
+        let chunks = Chunks(shape.outputRows, grain: 4 * block)
+        let partial = Tensor(uninitialized: [chunks.count, depth * outputs])
+        chunks.run { begin, end, chunk in
+            let columns = TensorStorage(count: block * depth)
+            for low in stride(from: begin, to: end, by: block) {
+                let rows = low..<min(end, low + block)
+                ck_im2col_f32(
+                    [shape], [tile(rows: rows, taps: 0..<shape.taps, group: 0, channels: Int(shape.c))], x.pointer,
+                    columns.pointer)
+                var task = ck_weight_gradient()
+                task.shape = linearShape(rows: rows.count, inputs: depth, outputs: outputs)
+                task.adds = low > begin
+                ck_weight_gradient_prepare(&task, 1)
+                let scratch = TensorStorage(count: Int(task.scratch))
+                ck_weight_gradient_run(
+                    &task, columns.pointer, gradient.pointer + low * outputs, 0, task.units,
+                    partial.mutablePointer + chunk * depth * outputs, scratch.pointer)
+            }
+        }
+        return partial.summed(to: [1, depth * outputs])
+    }
+}
+
+/// The input pixels that are reached by the same taps of a convolution with strides: those of rows `top`, `top + stride`,
+/// … and of columns `left`, `left + stride`, …. Their gradient is a convolution of stride 1 of the output's gradient with
+/// those taps alone.
+struct InputPhase {
+    /// One direction of it.
+    struct Axis {
+        /// The first pixel, and their number.
+        let start: Int
+        let size: Int
+        /// The first tap, and their number; the others follow at the stride.
+        let firstTap: Int
+        let taps: Int
+        /// The padding of the convolution.
+        let padding: Int
+
+        /// - Returns: `nil` without taps.
+        init?(start: Int, size: Int, kernel: Int, stride: Int, padding: Int) {
+            firstTap = (start + padding) % stride
+            taps = firstTap < kernel ? (kernel - firstTap + stride - 1) / stride : 0
+            guard taps > 0, start < size else { return nil }
+            self.start = start
+            self.size = (size - start + stride - 1) / stride
+            // Pixel `start + stride i` gets, by tap `firstTap + stride t`, output pixel `i + (start + padding - firstTap) / stride - t`.
+            self.padding = taps - 1 - (start + padding - firstTap) / stride
+        }
+    }
+
+    let vertical: Axis
+    let horizontal: Axis
+
+    func convolution(of shape: ck_conv2d_shape) -> ck_conv2d_shape {
+        ck_conv2d_shape(
+            n: shape.n, h: shape.oh, w: shape.ow, c: shape.o, oh: Int64(vertical.size), ow: Int64(horizontal.size),
+            o: shape.c, kh: Int64(vertical.taps), kw: Int64(horizontal.taps), stride_h: 1, stride_w: 1,
+            pad_top: Int64(vertical.padding), pad_left: Int64(horizontal.padding), dilation_h: 1, dilation_w: 1,
+            groups: 1)
+    }
+
+    /// `[C, taps, taps, O]`: the phase's taps in reverse.
+    func weight(of shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
+        let (c, kw) = (Int(shape.c), Int(shape.kw))
+        let (down, right) = (Int(shape.stride_h), Int(shape.stride_w))
+        let last = (vertical.firstTap + (vertical.taps - 1) * down) * kw + horizontal.firstTap
+        return weight.gathered(
+            shape: [c, vertical.taps, horizontal.taps, Int(shape.o)],
+            strides: [1, -down * kw * c, -right * c, shape.groupDepth],
+            offset: (last + (horizontal.taps - 1) * right) * c)
+    }
+
+    /// The input pixel of each of the phase's pixels.
+    func rows(of shape: ck_conv2d_shape) -> [Int32] {
+        var rows: [Int32] = []
+        rows.reserveCapacity(Int(shape.n) * vertical.size * horizontal.size)
+        for image in 0..<Int(shape.n) {
+            for i in 0..<vertical.size {
+                let first = (image * Int(shape.h) + vertical.start + i * Int(shape.stride_h)) * Int(shape.w)
+                for j in 0..<horizontal.size {
+                    rows.append(Int32(first + horizontal.start + j * Int(shape.stride_w)))
+                }
+            }
+        }
+        return rows
+    }
+}
+
+extension ck_conv2d_shape {
+    /// The phases that get a gradient at all; `nil` for dilated convolutions and for unusual padding.
+    var inputPhases: [InputPhase]? {
+        guard dilation_h == 1, dilation_w == 1, n * h * w <= Int64(Int32.max) else { return nil }
+        let vertical = (0..<Int(stride_h)).compactMap {
+            InputPhase.Axis(
+                start: $0, size: Int(h), kernel: Int(kh), stride: Int(stride_h), padding: Int(pad_top))
+        }
+        let horizontal = (0..<Int(stride_w)).compactMap {
+            InputPhase.Axis(
+                start: $0, size: Int(w), kernel: Int(kw), stride: Int(stride_w), padding: Int(pad_left))
+        }
+        guard (vertical + horizontal).allSatisfy({ $0.padding >= 0 }) else { return nil }
+        return vertical.flatMap { row in horizontal.map { InputPhase(vertical: row, horizontal: $0) } }
+    }
+}
