@@ -1,4 +1,5 @@
-/// A dense, row-major array of float32 elements with a value's semantics: no operation changes a tensor that it is given.
+/// A dense, row-major array of float32 elements with a value's semantics: no operation changes a tensor that it is
+/// given.
 ///
 /// Images and activations are `[N, H, W, C]`, tokens `[N, L, C]`. A tensor that was computed from parameters that
 /// want gradients remembers how; see ``backward(gradient:)``.
@@ -83,8 +84,9 @@ public struct Tensor: @unchecked Sendable {
     /// For the code that has just made this tensor and writes it.
     package var mutablePointer: UnsafeMutablePointer<Float> { storage.pointer }
 
-    /// The memory for changing this tensor's elements in place: its own if no other tensor shares it, else a copy's, which
-    /// is its own from now on. How the tensor was computed is forgotten. Valid while the tensor is alive and not copied.
+    /// The memory for changing this tensor's elements in place: its own if no other tensor shares it, else a copy's,
+    /// which is its own from now on. How the tensor was computed is forgotten. Valid while the tensor is alive and not
+    /// copied.
     package mutating func uniquePointer() -> UnsafeMutablePointer<Float> {
         precondition(storage.symbol == nil, "Tensor: a symbolic tensor of shape \(shape) has no elements")
         node = nil
