@@ -26,12 +26,18 @@ struct BenchmarkCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Measure instead how long it takes to load this checkpoint into the model, and how much memory.",
+            "Measure instead how long it takes to load this checkpoint into the model and to the first embedding, and how much "
+                + "memory.",
             valueName: "file"))
     var load: String?
 
     @Flag(help: "Measure instead an Embedder: the latency of a lone caller, and the throughput of 64 callers at once.")
     var embedder = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Measure instead what the process holds over so many runs of changing batches and sizes.", valueName: "runs"))
+    var growth: Int?
 
     @Flag(help: "Measure instead training steps: forward pass, backward pass, SGD with momentum; see --cells.")
     var train = false
@@ -52,6 +58,7 @@ struct BenchmarkCommand: AsyncParsableCommand {
     func validate() throws {
         guard threads >= 0 else { throw ValidationError("--threads must not be negative") }
         guard seconds >= 0, seconds.isFinite else { throw ValidationError("--seconds must be a time") }
+        if let growth, growth < 10 { throw ValidationError("--growth needs 10 runs at least") }
         guard batchSizes != nil else { throw ValidationError("--batches must be positive numbers, not \"\(batches)\"") }
         guard trainingCells != nil else {
             throw ValidationError("--cells must be model:side:batch, separated by commas, not \"\(cells)\"")
@@ -79,6 +86,10 @@ struct BenchmarkCommand: AsyncParsableCommand {
         Engine.setThreads(threads)
         if let load {
             for name in modelNames { print(try LoadResult.measure(name, file: load).text) }
+            return
+        }
+        if let growth {
+            for name in modelNames { print(try GrowthResult.measure(name, runs: growth).text) }
             return
         }
         if train {

@@ -48,6 +48,14 @@ struct BenchmarkResult: Encodable {
             checksum: checksum)
     }
 
+    /// What the process holds now; where the system does not say, the most that it has held.
+    static func residentMegabytes() -> Double {
+        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8),
+            let pages = text.split(separator: " ").dropFirst().first.flatMap({ Double($0) })
+        else { return peakResidentMegabytes() }
+        return pages * Double(sysconf(Int32(_SC_PAGESIZE))) / 1_048_576
+    }
+
     static func peakResidentMegabytes() -> Double {
         var usage = rusage()
         #if canImport(Glibc)

@@ -1,7 +1,7 @@
 import Foundation
 import Recognite
 
-/// How long a checkpoint takes from its file to a model that can run.
+/// How long a checkpoint takes from its file to a model that can run, and to the first embedding.
 struct LoadResult {
     let model: String
     let seconds: [Double]
@@ -9,22 +9,33 @@ struct LoadResult {
     let fileMegabytes: Double
     /// The most memory that the process held at the first load, beyond what it had before.
     let peakMegabytes: Double
+    /// From the file to the first embedding of one picture: load, plan and run.
+    let firstEmbeddingSeconds: Double
+    /// What the process holds then, all of it.
+    let residentMegabytes: Double
 
-    /// Loads the file three times, the first of which finds no memory to use again.
+    /// Loads the file for a first embedding and then three times more as it is; the first of all finds no memory to use
+    /// again.
     static func measure(_ name: String, file: String) throws -> LoadResult {
         let attributes = try FileManager.default.attributesOfItem(atPath: file)
         let size = Double((attributes[.size] as? Int) ?? 0) / 1_048_576
         let before = BenchmarkResult.peakResidentMegabytes()
-        var peak = 0.0
-        var times: [Double] = []
-        for _ in 0..<3 {
-            let time = try ContinuousClock().measure {
-                _ = try loadClassifier(name, weights: .file(file))
-            }
-            if times.isEmpty { peak = BenchmarkResult.peakResidentMegabytes() - before }
-            times.append(time / .seconds(1))
+        let side = try ModelRegistry.entry(name).inputSize
+        let image = Tensor(repeating: 0.5, shape: [1, side, side, 3])
+        var peak = 0.0, resident = 0.0
+        let first = try ContinuousClock().measure {
+            let recognizer = try Recognizer(name, weights: .file(file))
+            peak = BenchmarkResult.peakResidentMegabytes() - before
+            recognizer.eval()
+            _ = GradientMode.disabled { recognizer(image) }
+            resident = BenchmarkResult.residentMegabytes()
         }
-        return LoadResult(model: name, seconds: times, fileMegabytes: size, peakMegabytes: peak)
+        let times = try (0..<3).map { _ in
+            try ContinuousClock().measure { _ = try loadClassifier(name, weights: .file(file)) } / .seconds(1)
+        }
+        return LoadResult(
+            model: name, seconds: times, fileMegabytes: size, peakMegabytes: peak,
+            firstEmbeddingSeconds: first / .seconds(1), residentMegabytes: resident)
     }
 
     var text: String {
@@ -33,5 +44,8 @@ struct LoadResult {
             + String(
                 format: "%.0f MB in \(times) s, at most %.0f MB of memory (%.2f times the file)", fileMegabytes,
                 peakMegabytes, peakMegabytes / fileMegabytes)
+            + String(
+                format: "\n    first embedding after %.2f s, then %.0f MB resident", firstEmbeddingSeconds,
+                residentMegabytes)
     }
 }

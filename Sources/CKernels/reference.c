@@ -328,3 +328,26 @@ void ck_attention_f32_ref(const ck_attention *attention, const float *x, const f
         }
     }
 }
+
+void ck_sgd_step_f32_ref(const ck_sgd *sgd, const float *dw, float *w, float *m, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        double g = dw[i] + (double)sgd->weight_decay * w[i], step = g;
+        if (m) {
+            double momentum = sgd->first ? g : (double)sgd->momentum * m[i] + g;
+            m[i] = (float)momentum;
+            step = sgd->nesterov ? g + sgd->momentum * momentum : momentum;
+        }
+        w[i] = (float)(w[i] - sgd->learning_rate * step);
+    }
+}
+
+void ck_adam_step_f32_ref(const ck_adam *adam, const float *dw, float *w, float *m, float *v, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        double g = dw[i] + (double)adam->gradient_decay * w[i];
+        double mean = m[i] + adam->new1 * (g - m[i]);
+        double square = (double)adam->beta2 * v[i] + adam->new2 * g * g;
+        m[i] = (float)mean;
+        v[i] = (float)square;
+        w[i] = (float)((double)adam->kept * w[i] - adam->step_size * mean / (sqrt(square) * adam->root_scale + adam->eps));
+    }
+}

@@ -1,7 +1,7 @@
 import Tensors
 
 /// `(x - mean) / std` of each channel, in float32 as torchvision's `Normalize` computes it.
-public struct Normalization: Hashable, Sendable {
+public struct Normalization: Hashable, Sendable, Codable {
     /// Of red, green and blue, for values between 0 and 1.
     public var mean: SIMD3<Float>
     public var std: SIMD3<Float>

@@ -1,13 +1,25 @@
 import Tensors
 
-/// Why a state dict does not fit a module: every key at once.
+/// Why a state dict does not fit a module, an optimizer or averages: every key at once.
 public struct StateDictError: Error, CustomStringConvertible {
+    /// What does not fit what.
+    private let mismatch: String
     /// Keys of the module that the state dict lacks.
     public let missing: [String]
     /// Keys of the state dict that the module lacks.
     public let unexpected: [String]
     /// Keys whose shapes differ.
     public let misshaped: [(key: String, expected: [Int], found: [Int])]
+
+    init(
+        _ mismatch: String = "the weights do not fit the model", missing: [String], unexpected: [String],
+        misshaped: [(key: String, expected: [Int], found: [Int])]
+    ) {
+        self.mismatch = mismatch
+        self.missing = missing
+        self.unexpected = unexpected
+        self.misshaped = misshaped
+    }
 
     public var description: String {
         var parts: [String] = []
@@ -17,7 +29,7 @@ public struct StateDictError: Error, CustomStringConvertible {
             let list = misshaped.map { "\($0.key) is \($0.found), expected \($0.expected)" }
             parts.append("wrong shapes: " + list.joined(separator: ", "))
         }
-        return "the weights do not fit the model: " + parts.joined(separator: "; ")
+        return "\(mismatch): " + parts.joined(separator: "; ")
     }
 }
 

@@ -39,9 +39,10 @@ public final class Parameter: @unchecked Sendable {
     /// The sum of the gradients of all backward passes since it was last set to `nil`; in memory's layout.
     public var gradient: Tensor?
 
-    private enum State {
-        case pending(Initializer, seed: UInt64)
-        case ready(Tensor)
+    private struct State {
+        /// What the first values are computed from, until they are.
+        var recipe: (initializer: Initializer, seed: UInt64)?
+        var tensor: Tensor?
     }
     private let state: Mutex<State>
     /// Another number after each change.
@@ -57,7 +58,7 @@ public final class Parameter: @unchecked Sendable {
         self.key = key
         self.shape = shape
         self.layout = layout
-        self.state = Mutex(.pending(initializer, seed: RandomStream.current.withSource { $0.next() }))
+        self.state = Mutex(State(recipe: (initializer, RandomStream.current.withSource { $0.next() })))
     }
 
     /// The number of elements.
@@ -82,26 +83,39 @@ public final class Parameter: @unchecked Sendable {
     public var data: Tensor {
         get {
             state.withLock { state in
-                switch state {
-                case .ready(let tensor): return tensor
-                case .pending(let initializer, let seed):
-                    let tensor = initializer.tensor(shape: shape, fans: fans, seed: seed)
-                    state = .ready(tensor)
-                    return tensor
-                }
+                realize(&state)
+                return state.tensor!
             }
         }
         set {
             precondition(newValue.shape == shape, "Parameter: a value of shape \(newValue.shape) for \(shape)")
-            state.withLock { $0 = .ready(newValue.detached) }
+            state.withLock { $0 = State(tensor: newValue.detached) }
             version.change()
         }
+    }
+
+    /// Changes ``data`` where it lies, if nobody else holds it, and else a copy of it; see `Tensor.uniquePointer()`.
+    ///
+    /// - Precondition: the shape stays.
+    package func mutate(_ body: (inout Tensor) -> Void) {
+        state.withLock { state in
+            realize(&state)
+            body(&state.tensor!)
+            precondition(state.tensor!.shape == shape, "Parameter: a value of another shape than \(shape)")
+        }
+        version.change()
+    }
+
+    /// Computes the first values, if they are not there yet.
+    private func realize(_ state: inout State) {
+        guard let recipe = state.recipe else { return }
+        state = State(tensor: recipe.initializer.tensor(shape: shape, fans: fans, seed: recipe.seed))
     }
 
     /// Draws new first values from the given recipe.
     public func initialize(_ initializer: Initializer) {
         let seed = RandomStream.current.withSource { $0.next() }
-        state.withLock { $0 = .pending(initializer, seed: seed) }
+        state.withLock { $0 = State(recipe: (initializer, seed)) }
         version.change()
     }
 

@@ -58,3 +58,24 @@ public struct RandomSource: RandomNumberGenerator, Sendable, Hashable {
         hasher.combine(spare)
     }
 }
+
+extension RandomSource: Codable {
+    private enum CodingKeys: CodingKey { case state, spare }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let words = try values.decode([UInt64].self, forKey: .state)
+        guard words.count == 4 else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .state, in: values, debugDescription: "\(words.count) words of state, expected 4")
+        }
+        state = (words[0], words[1], words[2], words[3])
+        spare = try values.decodeIfPresent(UInt64.self, forKey: .spare).map(Double.init(bitPattern:))
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode([state.0, state.1, state.2, state.3], forKey: .state)
+        try values.encodeIfPresent(spare?.bitPattern, forKey: .spare)
+    }
+}

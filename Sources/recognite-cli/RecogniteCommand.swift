@@ -9,7 +9,7 @@ struct RecogniteCommand: ParsableCommand {
         abstract: "Embeddings of images by torchvision's networks, without Python.",
         subcommands: [
             ModelsCommand.self, InspectCommand.self, EmbedCommand.self, ClassifyCommand.self, CompareCommand.self,
-            WeightsCommand.self, DoctorCommand.self,
+            TrainCommand.self, EvaluateCommand.self, DescribeCommand.self, WeightsCommand.self, DoctorCommand.self,
         ])
 }
 

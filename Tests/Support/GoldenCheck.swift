@@ -26,14 +26,7 @@ public struct GoldenCheck {
     public init(_ golden: GoldenFile, model: Module? = nil, conditioning: [String: Double] = [:]) throws {
         self.golden = golden
         self.conditioning = conditioning
-        recognizer = try Recognizer(
-            model: model ?? ModelRegistry.makeModel(golden.model), named: golden.model, numClasses: 7)
-        try ReferenceFill.fill(recognizer, rows: golden.state, prefix: "backbone.", salt: golden.salt)
-        let weight = recognizer.parameter("classifier.weight")
-        let a = (4.5 / Float(golden.features)).squareRoot()
-        weight.data = Tensor(
-            ReferenceFill.values(weight.count, key: "classifier.weight", salt: golden.salt, a: a, b: 0),
-            shape: weight.shape)
+        recognizer = try golden.makeRecognizer(model: model)
     }
 
     /// Embeddings in evaluation mode.
@@ -133,6 +126,22 @@ public struct GoldenCheck {
 
     private func images(_ input: [Int], salt: String) -> Tensor {
         ReferenceFill.images(input[0], input[2], input[3], salt: salt)
+    }
+}
+
+extension GoldenFile {
+    /// The recognizer of seven classes whose numbers the file holds.
+    ///
+    /// - Parameter model: the model, if it is not one of the registry's.
+    public func makeRecognizer(model: Module? = nil) throws -> Recognizer {
+        let recognizer = try Recognizer(
+            model: model ?? ModelRegistry.makeModel(self.model), named: self.model, numClasses: 7)
+        try ReferenceFill.fill(recognizer, rows: state, prefix: "backbone.", salt: salt)
+        let weight = recognizer.parameter("classifier.weight")
+        let a = (4.5 / Float(features)).squareRoot()
+        weight.data = Tensor(
+            ReferenceFill.values(weight.count, key: "classifier.weight", salt: salt, a: a, b: 0), shape: weight.shape)
+        return recognizer
     }
 }
 

@@ -27,6 +27,7 @@
 #include "ck_depthwise.h"
 #include "ck_attention.h"
 #include "ck_grouped.h"
+#include "ck_optimizer.h"
 #include "ck_weight_gradient.h"
 
 #endif

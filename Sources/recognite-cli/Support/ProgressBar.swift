@@ -12,7 +12,9 @@ struct ProgressBar {
     }
 
     /// Shows that `done` units are done, ten times a second at most.
-    mutating func show(_ done: Int) {
+    ///
+    /// - Parameter detail: what is said behind the count, in place of the units per second.
+    mutating func show(_ done: Int, detail: String? = nil) {
         let now = ContinuousClock.now
         guard isShown, done == total || lastDrawn.map({ now - $0 > .milliseconds(100) }) ?? true else { return }
         lastDrawn = now
@@ -20,7 +22,8 @@ struct ProgressBar {
         let filled = total == 0 ? width : width * done / total
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
         let rate = Double(done) / max(1e-9, (now - start) / .seconds(1))
-        StandardError.write("\r\(bar) \(done)/\(total) \(unit), \(Int(rate.rounded()))/s\u{1B}[K")
+        let detail = detail ?? "\(Int(rate.rounded()))/s"
+        StandardError.write("\r\(bar) \(done)/\(total) \(unit), \(detail)\u{1B}[K")
     }
 
     /// Clears the line.
