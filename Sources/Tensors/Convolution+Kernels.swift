@@ -135,43 +135,65 @@ extension Convolution {
     static func kernelWeightGradient(
         _ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor, weightShape: [Int]
     ) -> Tensor {
+        // Input channels that do not fill a vector (images) are put together with the taps.
+        if shape.groups == 1, shape.taps > 1, shape.c < 12 {
+            return columnWeightGradient(shape, x, gradient).reshaped(weightShape)
+        }
+        if let gradient = sharedWeightGradient(shape, x, gradient) { return gradient.reshaped(weightShape) }
         var task = ck_weight_gradient()
         task.shape = shape
-        let sums: Tensor
-        // Input channels that do not fill a tile of the kernel (images) are put together with the taps.
-        if shape.groups == 1, shape.taps > 1, shape.c < 12 {
-            sums = columnWeightSums(shape, x, gradient)
-            task.shape = linearShape(rows: shape.outputRows, inputs: shape.groupDepth, outputs: Int(shape.o))
-            ck_weight_gradient_prepare(&task, Int64(Engine.threads))
-        } else {
-            ck_weight_gradient_prepare(&task, Int64(Engine.threads))
-            sums = Tensor(uninitialized: [weightShape.reduce(1, *)])
-            withUnsafePointer(to: task) { task in
-                parallelFor(Int(task.pointee.units), grain: 1) { begin, end in
-                    let scratch = TensorStorage(count: Int(task.pointee.scratch))
-                    ck_weight_gradient_run(
-                        task, x.pointer, gradient.pointer, Int64(begin), Int64(end), sums.mutablePointer,
-                        scratch.pointer)
-                }
-            }
-        }
+        ck_weight_gradient_prepare(&task, Int64(Engine.threads))
         let result = Tensor(uninitialized: weightShape)
         withUnsafePointer(to: task) { task in
-            parallelFor(Int(shape.o), grain: max(16, rowGrain(shape.groupDepth))) { begin, end in
-                ck_weight_gradient_finish(
-                    task, sums.pointer, Int64(begin), Int64(end), result.mutablePointer)
+            parallelFor(Int(task.pointee.units), grain: 1) { begin, end in
+                let scratch = TensorStorage(count: Int(task.pointee.scratch))
+                ck_weight_gradient_run(
+                    task, x.pointer, gradient.pointer, Int64(begin), Int64(end), result.mutablePointer,
+                    scratch.pointer)
             }
         }
         return result
     }
 
-    /// The sums `[KH KW C, O]` of a convolution of few channels. Threads share the pixels, and the sums of their parts
-    /// are added.
-    private static func columnWeightSums(_ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor) -> Tensor {
+    /// The same, `[1, O KH KW C / groups]`, for few weights: threads share the pixels or images, so that each reads its part
+    /// of the memory alone, and their sums are added. `nil` for many weights, or fewer images than threads.
+    private static func sharedWeightGradient(_ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor) -> Tensor? {
+        let count = Int(shape.o) * shape.groupDepth
+        guard count <= mostSharedWeights else { return nil }
+        let unit = shape.isPointwise ? 1 : Int(shape.oh * shape.ow)
+        let chunks = Chunks(shape.outputRows / unit, grain: max(1, 2048 / unit))
+        guard chunks.count >= Engine.threads else { return nil }
+        let partial = Tensor(uninitialized: [chunks.count, count])
+        chunks.run { begin, end, chunk in
+            var task = ck_weight_gradient()
+            task.shape = shape
+            var first = 0
+            if shape.isPointwise {
+                task.shape = linearShape(rows: end - begin, inputs: Int(shape.c), outputs: Int(shape.o))
+                task.shape.groups = shape.groups
+                first = begin * Int(shape.c)
+            } else {
+                task.shape.n = Int64(end - begin)
+                first = begin * Int(shape.h * shape.w * shape.c)
+            }
+            ck_weight_gradient_prepare(&task, 1)
+            let scratch = TensorStorage(count: Int(task.scratch))
+            ck_weight_gradient_run(
+                &task, x.pointer + first, gradient.pointer + begin * unit * Int(shape.o), 0, task.units,
+                partial.mutablePointer + chunk * count, scratch.pointer)
+        }
+        return partial.summed(to: [1, count])
+    }
+
+    /// More weights than this take more time to add than the memory's sharing saves.
+    private static let mostSharedWeights = 32768
+
+    /// The same, of columns: `[1, O KH KW C]`. Threads share the pixels, and the sums of their parts are added.
+    private static func columnWeightGradient(_ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor) -> Tensor {
         let (depth, outputs) = (shape.groupDepth, Int(shape.o))
         let block = 256
         let chunks = Chunks(shape.outputRows, grain: 4 * block)
-        let partial = Tensor(uninitialized: [chunks.count, depth * outputs])
+        let partial = Tensor(uninitialized: [chunks.count, outputs * depth])
         chunks.run { begin, end, chunk in
             let columns = TensorStorage(count: block * depth)
             for low in stride(from: begin, to: end, by: block) {
