@@ -36,7 +36,8 @@ struct BenchmarkCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Measure instead what the process holds over so many runs of changing batches and sizes.", valueName: "runs"))
+            "Measure instead what the process holds over so many runs of changing batches and sizes.", valueName: "runs"
+        ))
     var growth: Int?
 
     @Flag(help: "Measure instead training steps: forward pass, backward pass, SGD with momentum; see --cells.")

@@ -50,12 +50,13 @@ struct TrainResult: Encodable {
             for index in target.indices { target[index] = Float(source.normal()) }
         }
         let labels = (0..<cell.batch).map { $0 * 37 % classes }
-        var optimizer = MomentumStep(recognizer.parameters(), rate: 0.001, momentum: 0.9)
+        let optimizer = SGD(parameterGroups(of: recognizer, learningRate: 0.001), momentum: 0.9)
         var loss: Float = 0
         let step = {
             let result = recognizer(images).crossEntropy(labels)
             result.backward()
             optimizer.step()
+            recognizer.zeroGradients()
             loss = result.scalar
         }
         for _ in 0..<2 { step() }
@@ -88,28 +89,5 @@ struct TrainResult: Encodable {
         String(
             format: "training %@ at %d x %d, batch %d, %d threads: %.1f ms a step, %.1f images/s, peak RSS %.0f MB",
             model, side, side, batch, threads, medianMilliseconds, imagesPerSecond, peakResidentMegabytes)
-    }
-}
-
-/// SGD with momentum, `v = momentum v + g; p -= rate v`, as `torch.optim.SGD`; forgets the gradients.
-private struct MomentumStep {
-    private let parameters: [Parameter]
-    private let rate: Float
-    private let momentum: Float
-    private var velocities: [Tensor?]
-
-    init(_ parameters: [Parameter], rate: Float, momentum: Float) {
-        (self.parameters, self.rate, self.momentum) = (parameters, rate, momentum)
-        velocities = parameters.map { _ in nil }
-    }
-
-    mutating func step() {
-        for (index, parameter) in parameters.enumerated() {
-            guard let gradient = parameter.gradient else { continue }
-            let velocity = velocities[index].map { $0 * momentum + gradient } ?? gradient
-            parameter.data = parameter.data - velocity * rate
-            velocities[index] = velocity
-            parameter.gradient = nil
-        }
     }
 }

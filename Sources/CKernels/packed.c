@@ -135,6 +135,13 @@ void ck_packed_conv_pack_panels(const ck_packed_conv *conv, const float *weight,
     table[conv->level](conv, weight, packed, begin, end);
 }
 
+void ck_packed_conv_pack_view(const ck_packed_conv *conv, const ck_weight_view *view, float *packed, int64_t begin,
+                              int64_t end) {
+    static void (*const table[])(const ck_packed_conv *, const ck_weight_view *, float *, int64_t, int64_t) =
+        CK_TABLE(ck_packed_conv_pack_view);
+    table[conv->level](conv, view, packed, begin, end);
+}
+
 void ck_packed_conv_pack(const ck_packed_conv *conv, const float *weight, float *packed) {
     ck_packed_conv_pack_panels(conv, weight, packed, 0, conv->panels);
 }

@@ -389,3 +389,22 @@ static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, cons
             for (int64_t c = cols; c < width; c++) panel[k * width + c] = 0;
     }
 }
+
+static void CK_NAME(ck_packed_conv_pack_view)(const ck_packed_conv *conv, const ck_weight_view *view, float *packed,
+                                              int64_t begin, int64_t end) {
+    const ck_conv2d_shape *s = &conv->shape;
+    const int64_t inputs = s->c / s->groups;
+    // Along the memory of the weights: all panels of one input under one tap, which are neighbours there.
+    for (int64_t tap = 0; tap < s->kh * s->kw; tap++) {
+        for (int64_t i = 0; i < inputs; i++) {
+            const float *from = view->first + tap / s->kw * view->kh + tap % s->kw * view->kw + i * view->input;
+            for (int64_t p = begin; p < end; p++) {
+                int64_t group, o, cols, width;
+                float *to = packed + ck_packed_panel(conv, p, &group, &o, &cols, &width);
+                to += (tap * inputs + i) * width;
+                v_copy(to, from + group * view->group + (o - group * (s->o / s->groups)), cols);
+                for (int64_t c = cols; c < width; c++) to[c] = 0;
+            }
+        }
+    }
+}

@@ -1,14 +1,13 @@
-// Gradient of weights of one instruction-set level. A tile of input channels (rows) times a panel of output channels
-// stays in registers while the pixels of a block go by:
+// Gradient of weights of one instruction-set level. A tile of output channels (rows) times a panel of input channels stays
+// in registers while the pixels of a block go by:
 //
 //     for each block of pixels
-//         for each tap                     pointers to the input under it
-//             for each tile of channels
-//                 for each panel           sums += block's products
+//         for each tap                       pointers to the input under it
+//             for each panel of inputs
+//                 for each tile of outputs   dweight += the block's products
 //
 // The block's sum is added to the others in memory, so that rounding errors grow with the number of blocks and not of
 // pixels.
-#include "transpose.h"
 
 // As packed_tile.h: 12 x 2 accumulators of AVX-512's 32 registers, 6 x 2 of AVX2's 16.
 #define TILE_ROWS (CK_VL == 16 ? 12 : CK_VL == 8 ? 6 : 4)
@@ -16,13 +15,13 @@
 #define gradient_operands CK_NAME(gradient_operands)
 typedef struct {
     const float *const *x;  // the input pixel under the tap, for each pixel of the block
-    int64_t channel;        // the first one of the tile
-    const float *dy;        // the panel's first output channel of the first pixel
+    int64_t channel;        // the first one of the panel
+    const float *dy;        // the tile's first output channel of the first pixel
     int64_t dy_pixel;       // floats from one pixel to the next
     int64_t pixels;
-    float *sums;            // [rows, sums_row]
-    int64_t sums_row;
-    int64_t lanes;          // of the last vector
+    float *sums;            // of the tile's first output channel and the panel's first input channel
+    int64_t sums_row;       // floats from one output channel to the next
+    int64_t lanes;          // of the panel's last vector
     bool first;             // whether there are no sums yet
 } gradient_operands;
 
@@ -35,13 +34,13 @@ CK_INLINE void gradient_tile(const gradient_operands *t, const int rows, const i
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[i][v] = v_splat(0);
     const float *dy = t->dy;
     for (int64_t p = 0; p < t->pixels; p++, dy += t->dy_pixel) {
-        const float *x = t->x[p] + channel;
-        vf g[2];
+        const float *from = t->x[p] + channel;
+        vf x[2];
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++)
-            g[v] = v_load_n(dy + v * CK_VL, v == vectors - 1 ? lanes : CK_VL);
+            x[v] = v_load_n(from + v * CK_VL, v == vectors - 1 ? lanes : CK_VL);
         _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
-            const float value = x[i];
-            _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[i][v] = value * g[v] + sum[i][v];
+            const float g = dy[i];
+            _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[i][v] = g * x[v] + sum[i][v];
         }
     }
     _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
@@ -107,10 +106,10 @@ static void point_at_pixels(const ck_conv2d_shape *s, const float *x, const floa
 }
 
 static void CK_NAME(ck_weight_gradient_run)(const ck_weight_gradient *task, const float *x, const float *dy,
-                                            int64_t begin, int64_t end, float *sums, float *scratch) {
+                                            int64_t begin, int64_t end, float *dweight, float *scratch) {
     const ck_conv2d_shape *s = &task->shape;
     const int64_t channels = s->c / s->groups, outputs = s->o / s->groups, taps = s->kh * s->kw;
-    const int64_t panel = 2 * CK_VL, panels = (outputs + panel - 1) / panel, pixels = s->n * s->oh * s->ow;
+    const int64_t tiles = (outputs + TILE_ROWS - 1) / TILE_ROWS, pixels = s->n * s->oh * s->ow;
     const float **pointers = (const float **)scratch;
     float *zeros = scratch + task->block * (int64_t)(sizeof(float *) / sizeof(float));
     for (int64_t c = 0; c < channels; c++) zeros[c] = 0;
@@ -118,48 +117,32 @@ static void CK_NAME(ck_weight_gradient_run)(const ck_weight_gradient *task, cons
         const int64_t last = pixels - first < task->block ? pixels : first + task->block;
         int64_t pointed = -1;
         for (int64_t u = begin; u < end; u++) {
-            const int64_t tile = u % task->tiles, at = u / task->tiles, tap = at % taps;
-            const int64_t part = at / taps % task->panel_parts, group = at / taps / task->panel_parts;
+            const int64_t panel = u % task->panels, at = u / task->panels, tap = at % taps;
+            const int64_t part = at / taps % task->parts, group = at / taps / task->parts;
             if (at != pointed) {
                 point_at_pixels(s, x + group * channels, zeros, tap, first, last, pointers);
                 pointed = at;
             }
-            const int64_t c = channels * tile / task->tiles, rows = channels * (tile + 1) / task->tiles - c;
-            const int64_t panel_end = panels * (part + 1) / task->panel_parts;
-            for (int64_t p = panels * part / task->panel_parts; p < panel_end; p++) {
-                const int64_t o = p * panel, width = outputs - o < panel ? outputs - o : panel;
-                const int64_t vectors = (width + CK_VL - 1) / CK_VL;
+            const int64_t c = panel * 2 * CK_VL, width = channels - c < 2 * CK_VL ? channels - c : 2 * CK_VL;
+            const int64_t vectors = (width + CK_VL - 1) / CK_VL, tile_end = tiles * (part + 1) / task->parts;
+            for (int64_t tile = tiles * part / task->parts; tile < tile_end; tile++) {
+                // Tiles of about the same height.
+                const int64_t in_group = outputs * tile / tiles, rows = outputs * (tile + 1) / tiles - in_group;
+                const int64_t o = group * outputs + in_group;
                 const gradient_operands operands = {
                     .x = pointers,
                     .channel = c,
-                    .dy = dy + first * s->o + group * outputs + o,
+                    .dy = dy + first * s->o + o,
                     .dy_pixel = s->o,
                     .pixels = last - first,
-                    .sums = sums + ((group * taps + tap) * channels + c) * outputs + o,
-                    .sums_row = outputs,
+                    .sums = dweight + (o * taps + tap) * channels + c,
+                    .sums_row = taps * channels,
                     .lanes = width - (vectors - 1) * CK_VL,
                     .first = first == 0 && !task->adds,
                 };
                 gradient_tiles[width % CK_VL == 0][vectors - 1][rows - 1](&operands);
             }
         }
-    }
-}
-
-static void CK_NAME(ck_weight_gradient_finish)(const ck_weight_gradient *task, const float *sums, int64_t begin,
-                                               int64_t end, float *dweight) {
-    const ck_conv2d_shape *s = &task->shape;
-    const int64_t outputs = s->o / s->groups, terms = s->kh * s->kw * (s->c / s->groups);
-    while (begin < end) {
-        const int64_t group = begin / outputs, o = begin % outputs;
-        const int64_t count = end - begin < outputs - o ? end - begin : outputs - o;
-        // A strip of terms at a time, so that what is read of a row's cache lines is used before they go.
-        for (int64_t k = 0; k < terms; k += 64) {
-            const int64_t rows = terms - k < 64 ? terms - k : 64;
-            transpose_matrix(sums + (group * terms + k) * outputs + o, outputs, rows, count,
-                             dweight + begin * terms + k, terms, false);
-        }
-        begin += count;
     }
 }
 

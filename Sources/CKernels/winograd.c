@@ -140,6 +140,13 @@ void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t
     table[conv->level](conv, weight, begin, end, packed);
 }
 
+void ck_winograd_pack_view(const ck_winograd_conv *conv, const ck_weight_view *view, int64_t begin, int64_t end,
+                           float *packed) {
+    static void (*const table[])(const ck_winograd_conv *, const ck_weight_view *, int64_t, int64_t, float *) =
+        CK_TABLE(ck_winograd_pack_view);
+    table[conv->level](conv, view, begin, end, packed);
+}
+
 void ck_winograd_run(const ck_winograd_conv *conv, const ck_operands *operands, int64_t begin, int64_t end,
                      float *scratch) {
     static void (*const table[])(const ck_winograd_conv *, const ck_operands *, int64_t, int64_t, float *) =

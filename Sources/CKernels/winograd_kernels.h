@@ -88,8 +88,10 @@ CK_INLINE void weight_points(int64_t m, vf g0, vf g1, vf g2, vf *p) {
     p[m + 1] = g2;
 }
 
-static void CK_NAME(ck_winograd_pack)(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end,
-                                      float *packed) {
+// From [O, 3, 3, C] or, if it is not null, from a view.
+#define pack_weights CK_NAME(pack_weights)
+static void pack_weights(const ck_winograd_conv *conv, const float *weight, const ck_weight_view *view, int64_t begin,
+                         int64_t end, float *packed) {
     const int64_t m = conv->m, n = m + 2, channels = conv->shape.c, outputs = conv->shape.o;
     const int64_t plane = channels * PANEL;
     // Sixteen channels at a time, turned so that a vector has one channel of several output channels.
@@ -100,7 +102,12 @@ static void CK_NAME(ck_winograd_pack)(const ck_winograd_conv *conv, const float 
         for (int64_t i = 0; i < 16 * 9 * PANEL; i++) turned[i] = 0;
         for (int64_t c_begin = 0; c_begin < channels; c_begin += 16) {
             const int64_t c_count = min_of(16, channels - c_begin);
-            for (int64_t o = 0; o < o_count; o++) {
+            for (int64_t c = 0; view && c < c_count; c++) {
+                const float *from = view->first + (c_begin + c) * view->input + panel * PANEL;
+                for (int64_t t = 0; t < 9; t++)
+                    v_copy(turned + (c * 9 + t) * PANEL, from + t / 3 * view->kh + t % 3 * view->kw, o_count);
+            }
+            for (int64_t o = 0; !view && o < o_count; o++) {
                 const float *from = weight + (panel * PANEL + o) * 9 * channels + c_begin;
                 for (int64_t t = 0; t < 9; t++)
                     for (int64_t c = 0; c < c_count; c++) turned[(c * 9 + t) * PANEL + o] = from[t * channels + c];
@@ -121,6 +128,16 @@ static void CK_NAME(ck_winograd_pack)(const ck_winograd_conv *conv, const float 
             }
         }
     }
+}
+
+static void CK_NAME(ck_winograd_pack)(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end,
+                                      float *packed) {
+    pack_weights(conv, weight, NULL, begin, end, packed);
+}
+
+static void CK_NAME(ck_winograd_pack_view)(const ck_winograd_conv *conv, const ck_weight_view *view, int64_t begin,
+                                           int64_t end, float *packed) {
+    pack_weights(conv, NULL, view, begin, end, packed);
 }
 
 // A whole tile of m = 4, `lanes` channels: rows 0 to 2 of the points, then 3 to 5, so that they stay in registers. The

@@ -22,66 +22,87 @@ extension Convolution {
 
     // MARK: Forward
 
+    /// Weights as they lie in memory.
+    enum Weights {
+        /// `[O, KH, KW, C / groups]`.
+        case plain(Tensor)
+        /// Those of another convolution, with inputs and outputs exchanged.
+        case view(ck_weight_view)
+    }
+
     /// - Parameters:
-    ///   - weight: `[O, KH, KW, C / groups]`.
+    ///   - x: where the input is.
     ///   - rows: to which row of `output` each row goes; `nil`: to that of the same number.
     static func kernelForward(
-        _ shape: ck_conv2d_shape, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?,
+        _ shape: ck_conv2d_shape, _ x: UnsafePointer<Float>, _ weights: Weights, _ bias: Tensor?,
         into output: UnsafeMutablePointer<Float>, rows: [Int32]? = nil
     ) {
-        let threads = Int64(Engine.threads)
-        let strides = ck_strides(x: shape.c, y: shape.o, residual: 0)
-        let epilogue = ck_epilogue(activation: CK_IDENTITY, combine: CK_COMBINE_NONE)
-        if rows == nil, ck_winograd_suits([shape], threads) {
-            var conv = ck_winograd_conv()
-            (conv.shape, conv.strides, conv.epilogue) = (shape, strides, epilogue)
-            ck_winograd_prepare(&conv, threads)
-            withUnsafePointer(to: conv) { conv in
-                let packed = TensorStorage(count: Int(ck_winograd_weights(conv)))
-                parallelFor(Int(conv.pointee.panels), grain: 1) {
-                    ck_winograd_pack(conv, weight.pointer, Int64($0), Int64($1), packed.pointer)
-                }
-                var operands = ck_operands(
-                    x: x.pointer, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: output)
-                withUnsafePointer(to: &operands) { operands in
-                    parallelFor(Int(conv.pointee.units), grain: 1) { begin, end in
-                        let scratch = TensorStorage(count: Int(conv.pointee.scratch))
-                        ck_winograd_run(conv, operands, Int64(begin), Int64(end), scratch.pointer)
-                    }
+        if rows == nil, ck_winograd_suits([shape], Int64(Engine.threads)) {
+            winograd(shape, x, weights, bias, into: output)
+        } else {
+            packed(shape, x, weights, bias, into: output, rows: rows)
+        }
+    }
+
+    private static func winograd(
+        _ shape: ck_conv2d_shape, _ x: UnsafePointer<Float>, _ weights: Weights, _ bias: Tensor?,
+        into output: UnsafeMutablePointer<Float>
+    ) {
+        var conv = ck_winograd_conv()
+        (conv.shape, conv.strides, conv.epilogue) = (shape, strides(shape), nothing)
+        ck_winograd_prepare(&conv, Int64(Engine.threads))
+        withUnsafePointer(to: conv) { conv in
+            let packed = TensorStorage(count: Int(ck_winograd_weights(conv)))
+            parallelFor(Int(conv.pointee.panels), grain: 1) { begin, end in
+                switch weights {
+                case .plain(let weight):
+                    ck_winograd_pack(conv, weight.pointer, Int64(begin), Int64(end), packed.pointer)
+                case .view(let view): ck_winograd_pack_view(conv, [view], Int64(begin), Int64(end), packed.pointer)
                 }
             }
-            return
+            let operands = ck_operands(x: x, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: output)
+            parallelFor(Int(conv.pointee.units), grain: 1) { begin, end in
+                let scratch = TensorStorage(count: Int(conv.pointee.scratch))
+                ck_winograd_run(conv, [operands], Int64(begin), Int64(end), scratch.pointer)
+            }
         }
+    }
+
+    private static func packed(
+        _ shape: ck_conv2d_shape, _ x: UnsafePointer<Float>, _ weights: Weights, _ bias: Tensor?,
+        into output: UnsafeMutablePointer<Float>, rows: [Int32]?
+    ) {
         var conv = ck_packed_conv()
-        (conv.shape, conv.strides, conv.epilogue) = (shape, strides, epilogue)
+        (conv.shape, conv.strides, conv.epilogue) = (shape, strides(shape), nothing)
         conv.prologue = CK_PROLOGUE_NONE
-        ck_packed_conv_prepare(&conv, threads)
+        ck_packed_conv_prepare(&conv, Int64(Engine.threads))
         withUnsafePointer(to: conv) { conv in
             let packed = TensorStorage(count: Int(ck_packed_conv_weights(conv)))
-            parallelFor(Int(conv.pointee.panels), grain: 1) {
-                ck_packed_conv_pack_panels(conv, weight.pointer, packed.pointer, Int64($0), Int64($1))
+            parallelFor(Int(conv.pointee.panels), grain: 1) { begin, end in
+                switch weights {
+                case .plain(let weight):
+                    ck_packed_conv_pack_panels(conv, weight.pointer, packed.pointer, Int64(begin), Int64(end))
+                case .view(let view):
+                    ck_packed_conv_pack_view(conv, [view], packed.pointer, Int64(begin), Int64(end))
+                }
             }
-            var operands = ck_operands(
-                x: x.pointer, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: output)
+            let operands = ck_operands(x: x, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: output)
             (rows ?? []).withUnsafeBufferPointer { rowBuffer in
-                var extras = ck_packed_extras(
+                let extras = ck_packed_extras(
                     scale: nil, shift: nil, x_rows: nil, y_rows: rows == nil ? nil : rowBuffer.baseAddress)
-                withUnsafePointers(&operands, &extras) { operands, extras in
-                    parallelFor(Int(conv.pointee.units), grain: 1) { begin, end in
-                        let scratch = TensorStorage(count: Int(conv.pointee.scratch))
-                        ck_packed_conv_run(conv, operands, extras, Int64(begin), Int64(end), scratch.pointer)
-                    }
+                parallelFor(Int(conv.pointee.units), grain: 1) { begin, end in
+                    let scratch = TensorStorage(count: Int(conv.pointee.scratch))
+                    ck_packed_conv_run(conv, [operands], [extras], Int64(begin), Int64(end), scratch.pointer)
                 }
             }
         }
     }
 
-    private static func withUnsafePointers(
-        _ operands: inout ck_operands, _ extras: inout ck_packed_extras,
-        _ body: (UnsafePointer<ck_operands>, UnsafePointer<ck_packed_extras>) -> Void
-    ) {
-        withUnsafePointer(to: &operands) { operands in withUnsafePointer(to: &extras) { body(operands, $0) } }
+    private static func strides(_ shape: ck_conv2d_shape) -> ck_strides {
+        ck_strides(x: shape.c, y: shape.o, residual: 0)
     }
+
+    private static var nothing: ck_epilogue { ck_epilogue(activation: CK_IDENTITY, combine: CK_COMBINE_NONE) }
 
     // MARK: Input gradient
 
@@ -92,7 +113,8 @@ extension Convolution {
         if let adjoint = shape.adjoint {
             guard suitsKernels(adjoint) else { return nil }
             let result = Tensor(uninitialized: inputShape)
-            kernelForward(adjoint, gradient, adjointWeight(shape, weight), nil, into: result.mutablePointer)
+            kernelForward(
+                adjoint, gradient.pointer, .view(shape.adjointWeight(weight)), nil, into: result.mutablePointer)
             return result
         }
         let phases = shape.inputPhases
@@ -101,7 +123,7 @@ extension Convolution {
         let result = isCovered ? Tensor(uninitialized: inputShape) : Tensor.zeros(inputShape)
         for phase in phases {
             kernelForward(
-                phase.convolution(of: shape), gradient, phase.weight(of: shape, weight), nil,
+                phase.convolution(of: shape), gradient.pointer, .view(phase.weight(of: shape, weight)), nil,
                 into: result.mutablePointer, rows: phase.rows(of: shape))
         }
         return result
@@ -113,43 +135,65 @@ extension Convolution {
     static func kernelWeightGradient(
         _ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor, weightShape: [Int]
     ) -> Tensor {
+        // Input channels that do not fill a vector (images) are put together with the taps.
+        if shape.groups == 1, shape.taps > 1, shape.c < 12 {
+            return columnWeightGradient(shape, x, gradient).reshaped(weightShape)
+        }
+        if let gradient = sharedWeightGradient(shape, x, gradient) { return gradient.reshaped(weightShape) }
         var task = ck_weight_gradient()
         task.shape = shape
-        let sums: Tensor
-        // Input channels that do not fill a tile of the kernel (images) are put together with the taps.
-        if shape.groups == 1, shape.taps > 1, shape.c < 12 {
-            sums = columnWeightSums(shape, x, gradient)
-            task.shape = linearShape(rows: shape.outputRows, inputs: shape.groupDepth, outputs: Int(shape.o))
-            ck_weight_gradient_prepare(&task, Int64(Engine.threads))
-        } else {
-            ck_weight_gradient_prepare(&task, Int64(Engine.threads))
-            sums = Tensor(uninitialized: [weightShape.reduce(1, *)])
-            withUnsafePointer(to: task) { task in
-                parallelFor(Int(task.pointee.units), grain: 1) { begin, end in
-                    let scratch = TensorStorage(count: Int(task.pointee.scratch))
-                    ck_weight_gradient_run(
-                        task, x.pointer, gradient.pointer, Int64(begin), Int64(end), sums.mutablePointer,
-                        scratch.pointer)
-                }
-            }
-        }
+        ck_weight_gradient_prepare(&task, Int64(Engine.threads))
         let result = Tensor(uninitialized: weightShape)
         withUnsafePointer(to: task) { task in
-            parallelFor(Int(shape.o), grain: max(16, rowGrain(shape.groupDepth))) { begin, end in
-                ck_weight_gradient_finish(
-                    task, sums.pointer, Int64(begin), Int64(end), result.mutablePointer)
+            parallelFor(Int(task.pointee.units), grain: 1) { begin, end in
+                let scratch = TensorStorage(count: Int(task.pointee.scratch))
+                ck_weight_gradient_run(
+                    task, x.pointer, gradient.pointer, Int64(begin), Int64(end), result.mutablePointer,
+                    scratch.pointer)
             }
         }
         return result
     }
 
-    /// The sums `[KH KW C, O]` of a convolution of few channels. Threads share the pixels, and the sums of their parts
-    /// are added.
-    private static func columnWeightSums(_ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor) -> Tensor {
+    /// The same, `[1, O KH KW C / groups]`, for few weights: threads share the pixels or images, so that each reads its part
+    /// of the memory alone, and their sums are added. `nil` for many weights, or fewer images than threads.
+    private static func sharedWeightGradient(_ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor) -> Tensor? {
+        let count = Int(shape.o) * shape.groupDepth
+        guard count <= mostSharedWeights else { return nil }
+        let unit = shape.isPointwise ? 1 : Int(shape.oh * shape.ow)
+        let chunks = Chunks(shape.outputRows / unit, grain: max(1, 2048 / unit))
+        guard chunks.count >= Engine.threads else { return nil }
+        let partial = Tensor(uninitialized: [chunks.count, count])
+        chunks.run { begin, end, chunk in
+            var task = ck_weight_gradient()
+            task.shape = shape
+            var first = 0
+            if shape.isPointwise {
+                task.shape = linearShape(rows: end - begin, inputs: Int(shape.c), outputs: Int(shape.o))
+                task.shape.groups = shape.groups
+                first = begin * Int(shape.c)
+            } else {
+                task.shape.n = Int64(end - begin)
+                first = begin * Int(shape.h * shape.w * shape.c)
+            }
+            ck_weight_gradient_prepare(&task, 1)
+            let scratch = TensorStorage(count: Int(task.scratch))
+            ck_weight_gradient_run(
+                &task, x.pointer + first, gradient.pointer + begin * unit * Int(shape.o), 0, task.units,
+                partial.mutablePointer + chunk * count, scratch.pointer)
+        }
+        return partial.summed(to: [1, count])
+    }
+
+    /// More weights than this take more time to add than the memory's sharing saves.
+    private static let mostSharedWeights = 32768
+
+    /// The same, of columns: `[1, O KH KW C]`. Threads share the pixels, and the sums of their parts are added.
+    private static func columnWeightGradient(_ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor) -> Tensor {
         let (depth, outputs) = (shape.groupDepth, Int(shape.o))
         let block = 256
         let chunks = Chunks(shape.outputRows, grain: 4 * block)
-        let partial = Tensor(uninitialized: [chunks.count, depth * outputs])
+        let partial = Tensor(uninitialized: [chunks.count, outputs * depth])
         chunks.run { begin, end, chunk in
             let columns = TensorStorage(count: block * depth)
             for low in stride(from: begin, to: end, by: block) {
@@ -209,15 +253,13 @@ struct InputPhase {
             groups: 1)
     }
 
-    /// `[C, taps, taps, O]`: the phase's taps in reverse.
-    func weight(of shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
-        let (c, kw) = (Int(shape.c), Int(shape.kw))
-        let (down, right) = (Int(shape.stride_h), Int(shape.stride_w))
-        let last = (vertical.firstTap + (vertical.taps - 1) * down) * kw + horizontal.firstTap
-        return weight.gathered(
-            shape: [c, vertical.taps, horizontal.taps, Int(shape.o)],
-            strides: [1, -down * kw * c, -right * c, shape.groupDepth],
-            offset: (last + (horizontal.taps - 1) * right) * c)
+    /// The phase's taps in reverse.
+    func weight(of shape: ck_conv2d_shape, _ weight: Tensor) -> ck_weight_view {
+        let right = Int(shape.stride_w * shape.c), down = Int(shape.stride_h * shape.kw * shape.c)
+        let first = (vertical.firstTap * Int(shape.kw) + horizontal.firstTap) * Int(shape.c)
+        return ck_weight_view(
+            first: weight.pointer + first + (vertical.taps - 1) * down + (horizontal.taps - 1) * right, group: 0,
+            input: Int64(shape.groupDepth), kh: Int64(-down), kw: Int64(-right))
     }
 
     /// The input pixel of each of the phase's pixels.
@@ -237,6 +279,14 @@ struct InputPhase {
 }
 
 extension ck_conv2d_shape {
+    /// The weights of ``adjoint``: taps in reverse, input and output channels of each group exchanged.
+    func adjointWeight(_ weight: Tensor) -> ck_weight_view {
+        let channels = Int64(groupChannels)
+        return ck_weight_view(
+            first: weight.pointer + (taps - 1) * groupChannels, group: Int64(groupOutputs * groupDepth),
+            input: Int64(groupDepth), kh: -kw * channels, kw: -channels)
+    }
+
     /// The phases that get a gradient at all; `nil` for dilated convolutions and for unusual padding.
     var inputPhases: [InputPhase]? {
         guard dilation_h == 1, dilation_w == 1, n * h * w <= Int64(Int32.max) else { return nil }

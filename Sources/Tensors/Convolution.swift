@@ -30,7 +30,7 @@ enum Convolution {
                     [shape], begin, end, x.pointer, weights.pointer, bias?.pointer, output.mutablePointer)
             }
         } else if suitsKernels(shape) {
-            kernelForward(shape, x, weight, bias, into: output.mutablePointer)
+            kernelForward(shape, x.pointer, .plain(weight), bias, into: output.mutablePointer)
         } else {
             matrixForward(shape, x, weight, bias, into: output)
         }
@@ -158,7 +158,7 @@ enum Convolution {
 
     /// The weights `[C, kH, kW, O / groups]` of the convolution that computes the input's gradient: taps in reverse,
     /// input and output channels of each group exchanged.
-    static func adjointWeight(_ shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
+    private static func adjointWeight(_ shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
         let (groups, outputs, channels) = (Int(shape.groups), shape.groupOutputs, shape.groupChannels)
         let depth = shape.groupDepth
         // Read as [groups, C / groups, taps, O / groups], the taps backward.

@@ -26,7 +26,7 @@ package struct LinearOperation: Operation {
         let shape = Convolution.linearShape(rows: rows, inputs: i, outputs: o)
         let usesKernels = Convolution.suitsKernels(shape)
         if usesKernels {
-            Convolution.kernelForward(shape, x, weight, bias, into: output.mutablePointer)
+            Convolution.kernelForward(shape, x.pointer, .plain(weight), bias, into: output.mutablePointer)
         } else {
             parallelGemm(
                 m: rows, n: o, k: i, MatrixOperand(x.pointer, stride: i),
@@ -44,7 +44,7 @@ package struct LinearOperation: Operation {
                     let result = Tensor(uninitialized: x.shape)
                     if usesKernels {
                         Convolution.kernelForward(
-                            shape.adjoint!, gradient, Convolution.adjointWeight(shape, weight), nil,
+                            shape.adjoint!, gradient.pointer, .view(shape.adjointWeight(weight)), nil,
                             into: result.mutablePointer)
                     } else {
                         parallelGemm(

@@ -53,9 +53,15 @@ extension ck_pool2d_shape {
         parallelFor(Int(n * oh), grain: max(1, 2 * elementwiseGrain / max(1, work))) { body(Int64($0), Int64($1)) }
     }
 
-    /// The parallel loop over images.
-    func forEachImage(_ body: (Int64, Int64) -> Void) {
-        parallelFor(Int(n), grain: rowGrain(Int(oh * ow * c))) { body(Int64($0), Int64($1)) }
+    /// The input's gradient, which `body(begin, end, gradient)` adds to for a range of images; it is 0 before.
+    func inputGradient(_ inputShape: [Int], _ body: (Int64, Int64, UnsafeMutablePointer<Float>) -> Void) -> Tensor {
+        let result = Tensor(uninitialized: inputShape)
+        let image = Int(h * w * c)
+        parallelFor(Int(n), grain: rowGrain(Int(oh * ow * c))) { begin, end in
+            ck_fill_f32(0, result.mutablePointer + begin * image, Int64((end - begin) * image))
+            body(Int64(begin), Int64(end), result.mutablePointer)
+        }
+        return result
     }
 }
 
@@ -84,13 +90,13 @@ package struct MaxPool2dOperation: Operation {
         return (
             output,
             { gradient in
-                let result = Tensor.zeros(inputShape)
                 indices.pointer.withMemoryRebound(to: Int32.self, capacity: indices.count) { argmax in
-                    shape.forEachImage {
-                        ck_max_pool_backward_f32([shape], $0, $1, argmax, gradient.pointer, result.mutablePointer)
-                    }
+                    [
+                        shape.inputGradient(inputShape) {
+                            ck_max_pool_backward_f32([shape], $0, $1, argmax, gradient.pointer, $2)
+                        }
+                    ]
                 }
-                return [result]
             }
         )
     }
@@ -112,11 +118,11 @@ package struct AvgPool2dOperation: Operation {
         return (
             output,
             { gradient in
-                let result = Tensor.zeros(inputShape)
-                shape.forEachImage {
-                    ck_avg_pool_backward_f32([shape], $0, $1, gradient.pointer, result.mutablePointer)
-                }
-                return [result]
+                [
+                    shape.inputGradient(inputShape) {
+                        ck_avg_pool_backward_f32([shape], $0, $1, gradient.pointer, $2)
+                    }
+                ]
             }
         )
     }
@@ -146,11 +152,11 @@ package struct AdaptiveAvgPool2dOperation: Operation {
         return (
             output,
             { gradient in
-                let result = Tensor.zeros(inputShape)
-                shape.forEachImage {
-                    ck_adaptive_avg_pool_backward_f32([shape], $0, $1, gradient.pointer, result.mutablePointer)
-                }
-                return [result]
+                [
+                    shape.inputGradient(inputShape) {
+                        ck_adaptive_avg_pool_backward_f32([shape], $0, $1, gradient.pointer, $2)
+                    }
+                ]
             }
         )
     }

@@ -55,22 +55,41 @@ package final class TensorStorage: @unchecked Sendable {
 /// Free blocks by size, bounded in total.
 ///
 /// A training step frees as many blocks as the one before and takes them again. Once a backward pass has run, free blocks
-/// are therefore kept up to the most memory that was ever in use at once, so that the process does not grow beyond what
-/// it needed anyway; fresh pages cost more than most kernels that fill them.
+/// are therefore kept as long as the process does not grow by more than an eighth beyond the most memory that was ever in
+/// use at once; fresh pages cost more than most kernels that fill them.
 final class BlockCache: Sendable {
     static let shared = BlockCache()
 
     private struct State: ~Copyable {
-        /// Addresses by size in bytes.
-        var free: [Int: [UInt]] = [:]
+        /// Free blocks by size in bytes.
+        var free: [Int: Blocks] = [:]
         var freeBytes = 0
         var usedBytes = 0
         /// The most bytes that were in use at once.
         var mostUsedBytes = 0
         var isTraining = false
+        /// Counts what is taken and given.
+        var time = 0
 
         /// The free bytes to keep.
-        var limit: Int { isTraining ? max(BlockCache.limit, mostUsedBytes - usedBytes) : BlockCache.limit }
+        var limit: Int {
+            BlockCache.limit + (isTraining ? mostUsedBytes + mostUsedBytes / 8 - usedBytes : 0)
+        }
+
+        /// Takes out a block of the size that was not asked for, or given, for the longest time.
+        mutating func removeOldest() -> UInt? {
+            let oldest = free.filter { !$0.value.addresses.isEmpty }.min { $0.value.time < $1.value.time }
+            guard let size = oldest?.key else { return nil }
+            freeBytes -= size
+            return free[size]!.addresses.removeLast()
+        }
+    }
+
+    /// The free blocks of one size.
+    private struct Blocks {
+        var addresses: [UInt] = []
+        /// When one of them was last taken or given.
+        var time = 0
     }
 
     private let state = Mutex(State())
@@ -96,17 +115,16 @@ final class BlockCache: Sendable {
         let (cached, surplus): (UInt?, [UInt]) = state.withLock { state in
             state.usedBytes += bytes
             state.mostUsedBytes = max(state.mostUsedBytes, state.usedBytes)
-            if let address = state.free[bytes]?.popLast() {
+            state.time += 1
+            state.free[bytes]?.time = state.time
+            if let address = state.free[bytes]?.addresses.popLast() {
                 state.freeBytes -= bytes
                 return (address, [])
             }
             // What is taken from the system must not come on top of blocks that nobody asks for.
             var surplus: [UInt] = []
-            while state.isTraining, state.freeBytes > state.limit,
-                let size = state.free.first(where: { !$0.value.isEmpty })?.key
-            {
-                surplus.append(state.free[size]!.removeLast())
-                state.freeBytes -= size
+            while state.isTraining, state.freeBytes > state.limit, let address = state.removeOldest() {
+                surplus.append(address)
             }
             return (nil, surplus)
         }
@@ -125,14 +143,20 @@ final class BlockCache: Sendable {
 
     func give(_ block: UnsafeMutableRawPointer, bytes: Int) {
         let address = UInt(bitPattern: block)
-        let kept = state.withLock { state in
+        let surplus = state.withLock { state in
             state.usedBytes -= bytes
-            guard state.freeBytes + bytes <= state.limit else { return false }
-            state.free[bytes, default: []].append(address)
+            var surplus: [UInt] = []
+            while state.isTraining, state.freeBytes + bytes > state.limit, let oldest = state.removeOldest() {
+                surplus.append(oldest)
+            }
+            guard state.freeBytes + bytes <= state.limit else { return surplus + [address] }
+            state.time += 1
+            state.free[bytes, default: Blocks()].addresses.append(address)
+            state.free[bytes]!.time = state.time
             state.freeBytes += bytes
-            return true
+            return surplus
         }
-        if !kept { Self.release(address) }
+        for address in surplus { Self.release(address) }
     }
 
     private static func release(_ address: UInt) { free(UnsafeMutableRawPointer(bitPattern: address)) }
@@ -140,7 +164,7 @@ final class BlockCache: Sendable {
     /// Returns every free block to the system, and keeps no more than before the first training step.
     func trim() {
         let addresses = state.withLock { state in
-            let addresses = state.free.values.flatMap { $0 }
+            let addresses = state.free.values.flatMap(\.addresses)
             state.free = [:]
             state.freeBytes = 0
             state.mostUsedBytes = state.usedBytes

@@ -118,7 +118,8 @@ struct EvaluateCommand: ParsableCommand {
             ("weights", model.weights ?? "random, seed \(engine.seed)"),
             ("data", data.name),
             (
-                "pictures", "\(all.galleryTable.count) in the gallery, \(all.queryTable.count) queries, "
+                "pictures",
+                "\(all.galleryTable.count) in the gallery, \(all.queryTable.count) queries, "
                     + "\(Set(all.queryLabels).count) labels"
             ),
             ("input", "\(transform.size) x \(transform.size) pixels" + (transform.isThreeCrop ? ", three crops" : "")),

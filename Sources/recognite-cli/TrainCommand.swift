@@ -86,8 +86,9 @@ struct TrainCommand: ParsableCommand {
             }
             for (path, name) in kept { print("\(name) weights: \(path)") }
         case .stopped:
-            print("stopped after step \(run.trainer.progress.step); go on with: "
-                + "recognite train --resume --ckpts-path \(folder.path)")
+            print(
+                "stopped after step \(run.trainer.progress.step); go on with: "
+                    + "recognite train --resume --ckpts-path \(folder.path)")
             throw ExitCode(130)
         }
     }
@@ -102,7 +103,8 @@ struct TrainCommand: ParsableCommand {
         ]
         if let (gallery, query) = run.validation {
             lines.append(
-                "validation: \(gallery.count) gallery and \(query.count) query pictures of \(gallery.labels.count) labels")
+                "validation: \(gallery.count) gallery and \(query.count) query pictures of \(gallery.labels.count) labels"
+            )
         } else {
             lines.append("validation: none")
         }

@@ -29,7 +29,7 @@ extension KernelTests {
                     var task = ck_weight_gradient()
                     task.shape = shape
                     ck_weight_gradient_prepare(&task, threads.int64)
-                    let sums = Floats(count, filledWith: .nan), actual = Floats(count, filledWith: .nan)
+                    let actual = Floats(count, filledWith: .nan)
                     let scratch = Floats(Int(task.scratch), filledWith: .nan)
                     // At the level that it was prepared for, and in the order that threads may finish in.
                     let now = ck_level_current()
@@ -37,11 +37,7 @@ extension KernelTests {
                     for part in (0..<parts.int64).reversed() {
                         let (begin, end) = (task.units * part / parts.int64, task.units * (part + 1) / parts.int64)
                         ck_weight_gradient_run(
-                            &task, x.pointer, dy.pointer, begin, end, sums.pointer, scratch.pointer)
-                    }
-                    for part in 0..<parts {
-                        let (begin, end) = (problem.o * part / parts, problem.o * (part + 1) / parts)
-                        ck_weight_gradient_finish(&task, sums.pointer, begin.int64, end.int64, actual.pointer)
+                            &task, x.pointer, dy.pointer, begin, end, actual.pointer, scratch.pointer)
                     }
                     ck_level_set(now)
                     let label = "\(problem), \(level), \(threads) threads"
@@ -52,8 +48,7 @@ extension KernelTests {
                     // Once more on top.
                     task.adds = true
                     ck_weight_gradient_run(
-                        &task, x.pointer, dy.pointer, 0, task.units, sums.pointer, scratch.pointer)
-                    ck_weight_gradient_finish(&task, sums.pointer, 0, problem.o.int64, actual.pointer)
+                        &task, x.pointer, dy.pointer, 0, task.units, actual.pointer, scratch.pointer)
                     expectClose(actual, Floats(expected.values.map { 2 * $0 }), tolerance: 2e-5, "twice, \(label)")
                 }
             }

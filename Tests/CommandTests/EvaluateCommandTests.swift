@@ -130,7 +130,9 @@ import Testing
             try Self.draw(in: folder)
             let weights = folder + "/w.safetensors"
             let recognizer = try withRandomSeed(5) { try Recognizer("shufflenet_v2_x0_5") }
-            let metadata = ["model": "shufflenet_v2_x0_5", "size": "64", "mean": "0.5,0.5,0.5", "std": "0.25,0.25,0.25"]
+            let metadata = [
+                "model": "shufflenet_v2_x0_5", "size": "64", "mean": "0.5,0.5,0.5", "std": "0.25,0.25,0.25",
+            ]
             try recognizer.stateDict().write(safetensorsTo: weights, metadata: metadata)
             let data = ["--data", folder + "/all", "--embeddings", folder + "/e.npy", "--json", "--weights", weights]
             let named = try Self.figures(try Self.evaluate(data, model: []))
@@ -154,21 +156,22 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        (["--gallery", "g.csv"], 64, "--query"),
-        (["--gallery", "g.csv", "--query", "q.csv", "--data", "all"], 64, "--data"),
-        (["--gallery", "g.csv", "--query", "q.csv", "--val-fold", "1"], 64, "--val-fold"),
-        (["--data", "all", "--group-by-folder"], 64, "--few-shot-ways"),
-        (["--data", "all", "--few-shot-ways", "1"], 64, "--few-shot-ways"),
-        (["--data", "all", "--batch-size", "0"], 64, "--batch-size"),
-        (["--data", "all", "--norm-std", "1,1"], 64, "--norm-std"),
-        (["--data", "nothing"], 1, "nothing"),
-        (["--data", "all", "--val-fold", "7"], 1, "7"),
-        (["--data", "all", "--num-refs", "3"], 1, "no queries"),
-        (["--data", "g.csv", "--label-key", "class"], 1, "class"),
-        (["--data", "all", "--scores", "no/such/s.npy"], 1, "no/such"),
-        (["--gallery", "all", "--query", "all", "--few-shot-ways", "2"], 1, "gallery"),
-    ] as [([String], Int32, String)])
+    @Test(
+        arguments: [
+            (["--gallery", "g.csv"], 64, "--query"),
+            (["--gallery", "g.csv", "--query", "q.csv", "--data", "all"], 64, "--data"),
+            (["--gallery", "g.csv", "--query", "q.csv", "--val-fold", "1"], 64, "--val-fold"),
+            (["--data", "all", "--group-by-folder"], 64, "--few-shot-ways"),
+            (["--data", "all", "--few-shot-ways", "1"], 64, "--few-shot-ways"),
+            (["--data", "all", "--batch-size", "0"], 64, "--batch-size"),
+            (["--data", "all", "--norm-std", "1,1"], 64, "--norm-std"),
+            (["--data", "nothing"], 1, "nothing"),
+            (["--data", "all", "--val-fold", "7"], 1, "7"),
+            (["--data", "all", "--num-refs", "3"], 1, "no queries"),
+            (["--data", "g.csv", "--label-key", "class"], 1, "class"),
+            (["--data", "all", "--scores", "no/such/s.npy"], 1, "no/such"),
+            (["--gallery", "all", "--query", "all", "--few-shot-ways", "2"], 1, "gallery"),
+        ] as [([String], Int32, String)])
     func reportsMistakes(arguments: [String], code: Int32, word: String) throws {
         try withTemporaryFolder { folder in
             try Self.draw(in: folder)

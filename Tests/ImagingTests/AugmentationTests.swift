@@ -90,8 +90,10 @@ import Testing
         let quarter = AffineMap(degrees: 90)
         #expect(quarter(square) == square.oriented(by: .right))
         #expect((0..<4).reduce(square) { turned, _ in quarter(turned) } == square)
-        #expect(AffineMap(degrees: 0, translation: (100, 0))(gray, fill: 3) == RGBImage(
-            width: 7, height: 5, filledWith: SIMD3(3, 3, 3)))
+        #expect(
+            AffineMap(degrees: 0, translation: (100, 0))(gray, fill: 3)
+                == RGBImage(
+                    width: 7, height: 5, filledWith: SIMD3(3, 3, 3)))
     }
 
     /// The maps that are drawn keep to their bounds, and use them.

@@ -28,9 +28,9 @@ import Testing
             let output = model(x)
             output.squared().sum().backward()
             let next = Float(RandomStream.current.withSource { $0.uniform() })
-            return [output.scalars, [next]] + model.parameters().map { $0.gradient?.scalars ?? [] }
+            return try [output.scalars, [next]] + model.parameters().map { $0.gradient?.scalars ?? [] }
                 + model.stateDict().map { _, entry in
-                    entry.dtype == .int64 ? try entry.integers().map { Float($0) } : try entry.tensor().scalars
+                    try entry.dtype == .int64 ? entry.integers().map { Float($0) } : entry.tensor().scalars
                 }
         }
     }

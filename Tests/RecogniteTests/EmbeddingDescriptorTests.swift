@@ -50,7 +50,8 @@ import Testing
         let recognizer = try Self.makeRecognizer()
         let descriptor = EmbeddingDescriptor(.init(flip: true))
         let (one, other) = (
-            try descriptor.embeddings(recognizer, images), try descriptor.embeddings(recognizer, mirrored(images)))
+            try descriptor.embeddings(recognizer, images), try descriptor.embeddings(recognizer, mirrored(images))
+        )
         expectEqual(one, other, tolerance: 1e-6)
         for norm in one.norm().scalars { #expect(abs(norm - 1) < 1e-5) }
     }
@@ -221,13 +222,15 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        (nil, "there are none"), ("{", "cannot be understood"), ("{\"flip\":true}", "cannot be understood"),
-        (#"{"flip":true,"scales":[],"normalizes":true}"#, "no scales"),
-        (#"{"flip":true,"scales":[1,-1],"normalizes":true}"#, "a scale of -1"),
-        (#"{"flip":true,"scales":[1e300],"normalizes":true}"#, "a scale of 1e+300"),
-        (#"{"flip":true,"scales":[1],"gem":0.5,"normalizes":true}"#, "a GeM exponent of 0.5"),
-    ] as [(String?, String)]) func settingsOutOfRangeAreNamed(json: String?, reason: String) throws {
+    @Test(
+        arguments: [
+            (nil, "there are none"), ("{", "cannot be understood"), ("{\"flip\":true}", "cannot be understood"),
+            (#"{"flip":true,"scales":[],"normalizes":true}"#, "no scales"),
+            (#"{"flip":true,"scales":[1,-1],"normalizes":true}"#, "a scale of -1"),
+            (#"{"flip":true,"scales":[1e300],"normalizes":true}"#, "a scale of 1e+300"),
+            (#"{"flip":true,"scales":[1],"gem":0.5,"normalizes":true}"#, "a GeM exponent of 0.5"),
+        ] as [(String?, String)]) func settingsOutOfRangeAreNamed(json: String?, reason: String) throws
+    {
         try withTemporaryFolder { folder in
             let path = folder + "/d.safetensors"
             var metadata = ["recognite.descriptor": "1"]
@@ -242,13 +245,15 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        (["whitening.mean": [3]], "one is missing"),
-        (["whitening.mean": [3], "whitening.projection": [2, 4]], "[2, 4]"),
-        (["whitening.mean": [3], "whitening.projection": [4, 3]], "[4, 3]"),
-        (["whitening.mean": [1, 3], "whitening.projection": [2, 3]], "[1, 3]"),
-        (["conv1.weight": [3]], "\"conv1.weight\""),
-    ] as [([String: [Int]], String)]) func wrongTensorsAreNamed(shapes: [String: [Int]], reason: String) throws {
+    @Test(
+        arguments: [
+            (["whitening.mean": [3]], "one is missing"),
+            (["whitening.mean": [3], "whitening.projection": [2, 4]], "[2, 4]"),
+            (["whitening.mean": [3], "whitening.projection": [4, 3]], "[4, 3]"),
+            (["whitening.mean": [1, 3], "whitening.projection": [2, 3]], "[1, 3]"),
+            (["conv1.weight": [3]], "\"conv1.weight\""),
+        ] as [([String: [Int]], String)]) func wrongTensorsAreNamed(shapes: [String: [Int]], reason: String) throws
+    {
         let path = try writeDescriptor(shapes.mapValues { .ones($0) })
         defer { try? FileManager.default.removeItem(atPath: path) }
         try expectWrongTensors(path, reason)

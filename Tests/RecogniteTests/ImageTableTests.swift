@@ -38,7 +38,8 @@ import Testing
     }
 
     @Test func quotedFields() throws {
-        #expect(try labels("image,label\na.png,\"one, two\"\nb.png,\"say \"\"hi\"\"\"\n") == ["one, two", "say \"hi\""])
+        #expect(
+            try labels("image,label\na.png,\"one, two\"\nb.png,\"say \"\"hi\"\"\"\n") == ["one, two", "say \"hi\""])
         #expect(try labels("\"image\",\"label\"\n\"a.png\",\"x\"\n\"b.png\",y\n") == ["x", "y"])
         // A label of two lines; the second row's quotes begin and end with a doubled one.
         #expect(try labels("image,label\na.png,\"one\ntwo\"\nb.png,\"\"\"q\"\"\"\n") == ["one\ntwo", "\"q\""])

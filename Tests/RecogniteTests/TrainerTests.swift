@@ -142,7 +142,9 @@ import Testing
             #expect(metrics.count == 4)
             #expect(metrics[0] == "epoch,step,loss,learning_rate,images_per_second,seconds,other,score")
             #expect(metrics[2].hasSuffix(",1.0,0.9"))
-            let events = try FileManager.default.contentsOfDirectory(atPath: run.path).filter { $0.contains("tfevents") }
+            let events = try FileManager.default.contentsOfDirectory(atPath: run.path).filter {
+                $0.contains("tfevents")
+            }
             #expect(events.count == 1)
             // The weights fit a recognizer of the same kind.
             try Self.makeRecognizer(seed: 8).load(.file(run.bestPath))
@@ -152,7 +154,8 @@ import Testing
     @Test func unknownMetricIsNamed() throws {
         try withTemporaryFolder { folder in
             let table = try Self.drawPictures(in: folder)
-            let trainer = try Self.makeTrainer(table, configure: { $0.bestMetric = "mAPP" }, validate: { _ in ["mAP": 1] })
+            let trainer = try Self.makeTrainer(
+                table, configure: { $0.bestMetric = "mAPP" }, validate: { _ in ["mAP": 1] })
             let error = #expect(throws: TrainingError.self) { _ = try trainer.run() }
             #expect(error.map { "\($0)" } == "unknown metric \"mAPP\"; there are: mAP")
         }
@@ -194,7 +197,9 @@ import Testing
             let table = try Self.drawPictures(in: folder + "/data")
             let run = try RunFolder(folder + "/run")
             _ = try Self.makeTrainer(table, epochs: 1, folder: run).run()
-            func reason(_ path: String, _ configure: @escaping (inout Trainer.Settings) -> Void = { _ in }) throws -> String {
+            func reason(_ path: String, _ configure: @escaping (inout Trainer.Settings) -> Void = { _ in }) throws
+                -> String
+            {
                 let trainer = try Self.makeTrainer(table, configure: configure)
                 let before = try Self.state(trainer.recognizer)
                 let error = #expect(throws: TrainingError.self) { try trainer.resume(from: path) }

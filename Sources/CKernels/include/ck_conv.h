@@ -15,6 +15,13 @@ typedef struct {
     int64_t groups;
 } ck_conv2d_shape;
 
+// Weights whose outputs are neighbours in memory: that of output o and input i of group g, under tap (a, b), is
+// first[g group + i input + a kh + b kw + o], o and i counted in the group.
+typedef struct {
+    const float *first;
+    int64_t group, input, kh, kw;  // in floats, may be negative
+} ck_weight_view;
+
 // col[r - row_begin, t - tap_begin, c - c_begin] = the input value under tap t of output pixel r, 0 in the padding;
 // for rows [row_begin, row_end), taps [tap_begin, tap_end), channels [c_begin, c_end). col is dense.
 typedef struct {

@@ -63,6 +63,11 @@ void ck_packed_conv_pack(const ck_packed_conv *conv, const float *weight, float 
 void ck_packed_conv_pack_panels(const ck_packed_conv *conv, const float *weight, float *packed, int64_t begin,
                                 int64_t end);
 
+// The same from weights that lie as `view` says: those of the convolution that computes an input's gradient, which are
+// another's with inputs and outputs exchanged.
+void ck_packed_conv_pack_view(const ck_packed_conv *conv, const ck_weight_view *view, float *packed, int64_t begin,
+                              int64_t end);
+
 // Computes units [begin, end).
 void ck_packed_conv_run(const ck_packed_conv *conv, const ck_operands *operands, const ck_packed_extras *extras,
                         int64_t begin, int64_t end, float *scratch);

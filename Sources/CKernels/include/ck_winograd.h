@@ -45,6 +45,10 @@ int64_t ck_winograd_weights(const ck_winograd_conv *conv);
 // Packs panels [begin, end) from [O, 3, 3, C]; packed is where all panels are.
 void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end, float *packed);
 
+// The same from weights that lie as `view` says; see ck_packed_conv_pack_view.
+void ck_winograd_pack_view(const ck_winograd_conv *conv, const ck_weight_view *view, int64_t begin, int64_t end,
+                           float *packed);
+
 // Computes units [begin, end). The result does not depend on how the units are split.
 void ck_winograd_run(const ck_winograd_conv *conv, const ck_operands *operands, int64_t begin, int64_t end,
                      float *scratch);

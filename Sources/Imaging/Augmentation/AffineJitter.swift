@@ -40,7 +40,8 @@ public struct AffineJitter: Hashable, Sendable, Codable {
     public func map(height: Int, width: Int, using source: inout RandomSource) -> AffineMap {
         func draw(_ bound: Double) -> Double { (2 * source.uniform() - 1) * bound }
         return AffineMap(
-            degrees: draw(degrees), translation: (draw(translation) * Double(width), draw(translation) * Double(height)),
+            degrees: draw(degrees),
+            translation: (draw(translation) * Double(width), draw(translation) * Double(height)),
             scale: 1 + draw(zoom), shear: (draw(shear), draw(shear)))
     }
 }

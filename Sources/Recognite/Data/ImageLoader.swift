@@ -90,7 +90,8 @@ public final class ImageLoader: Sendable {
         if case .classBalanced(let perClass) = sampler {
             precondition(perClass > 0, "ImageLoader: \(perClass) pictures of a class")
             guard batchSize % perClass == 0 else {
-                throw ImageLoaderError(reason: "batches of \(batchSize) are no multiple of \(perClass) pictures of a class")
+                throw ImageLoaderError(
+                    reason: "batches of \(batchSize) are no multiple of \(perClass) pictures of a class")
             }
         }
         let names = table.labels
@@ -172,7 +173,8 @@ public final class ImageLoader: Sendable {
             cache?[row] = picture
             return picture
         } catch {
-            throw ImageLoaderError(reason: "\(error) (row \(row) of \(table.count), label \"\(table.rows[row].label)\")")
+            throw ImageLoaderError(
+                reason: "\(error) (row \(row) of \(table.count), label \"\(table.rows[row].label)\")")
         }
     }
 

@@ -67,7 +67,9 @@ public struct ImageTable: Sendable, Hashable {
         }
         guard !pictures.isEmpty else { throw ImageTableError(path: folder, problems: ["no pictures in it"]) }
         rows = pictures.map { name in
-            Row(path: (folder as NSString).appendingPathComponent(name), label: (name as NSString).deletingLastPathComponent)
+            Row(
+                path: (folder as NSString).appendingPathComponent(name),
+                label: (name as NSString).deletingLastPathComponent)
         }
     }
 }

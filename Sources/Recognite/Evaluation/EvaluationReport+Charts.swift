@@ -34,15 +34,17 @@ extension EvaluationReport {
         var chart = ReportChart(
             name: "True acceptances at each rate of false acceptances",
             x: .logarithmic("false acceptances (logarithmic)", fromPower: power), y: .percent("true acceptances"))
-        chart.addLine((power * 10...0).map { index in
-            let rate = pow(10, Double(index) / 10)
-            return (rate, rate)
-        }, .chance)
+        chart.addLine(
+            (power * 10...0).map { index in
+                let rate = pow(10, Double(index) / 10)
+                return (rate, rate)
+            }, .chance)
         let start = verification.curve.last { $0.falseAcceptance <= low }?.trueAcceptance ?? 0
         chart.addLine(
-            [(low, start)] + verification.curve.filter { $0.falseAcceptance > low }.map {
-                ($0.falseAcceptance, $0.trueAcceptance)
-            }, .main)
+            [(low, start)]
+                + verification.curve.filter { $0.falseAcceptance > low }.map {
+                    ($0.falseAcceptance, $0.trueAcceptance)
+                }, .main)
         let equal = verification.equalErrorRate
         chart.addPoint((equal, 1 - equal), legend: "equal error rate \(ReportText.percent(equal))")
         return chart

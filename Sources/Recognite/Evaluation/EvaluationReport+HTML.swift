@@ -130,7 +130,8 @@ private struct ReportPictures {
         guard let picture = try? RGBImage(contentsOf: path) else { return nil }
         let scale = Double(side) / Double(max(picture.width, picture.height))
         func length(_ full: Int) -> Int { max(1, Int((Double(full) * scale).rounded())) }
-        let small = scale < 1
+        let small =
+            scale < 1
             ? picture.resized(to: .exact(height: length(picture.height), width: length(picture.width))) : picture
         return (try? PNGEncoder.encode(small)).map { Data($0).base64EncodedString() }
     }

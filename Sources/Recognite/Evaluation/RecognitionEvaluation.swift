@@ -72,7 +72,8 @@ extension Recognizer {
         var parts: [Tensor] = []
         for batch in loader.batches() {
             let batch = try batch.get()
-            let output = try descriptor?.averagedEmbeddings(self, batch.images)
+            let output =
+                try descriptor?.averagedEmbeddings(self, batch.images)
                 ?? GradientMode.disabled { self(batch.images) }
             let count = batch.labels.count
             guard output.shape[0] != count else {

@@ -110,7 +110,8 @@ struct ScoreHistogram {
                 kept.append(point)
                 continue
             }
-            let isFar = abs(point.trueAcceptance - last.trueAcceptance) >= 0.005
+            let isFar =
+                abs(point.trueAcceptance - last.trueAcceptance) >= 0.005
                 || abs(point.falseAcceptance - last.falseAcceptance) >= 0.005
                 || point.falseAcceptance > 2 * last.falseAcceptance
             if isFar { kept.append(point) }

@@ -109,7 +109,8 @@ public final class Trainer {
         func mismatch(_ reason: String) -> TrainingError { .checkpointMismatch(path: path, reason: reason) }
         guard (checkpoint.average != nil) == (average != nil) else {
             throw mismatch(
-                average == nil ? "it holds a moving average of the weights" : "it holds no moving average of the weights")
+                average == nil
+                    ? "it holds a moving average of the weights" : "it holds no moving average of the weights")
         }
         guard checkpoint.progress.batch <= loader.batchCount, checkpoint.progress.epoch <= settings.epochs else {
             throw mismatch(

@@ -34,7 +34,8 @@ public struct TrainingRun {
         let recognizer = recognizer
         trainer = Trainer(
             recognizer, loss: loss, optimizer: configuration.makeOptimizer(recognizer),
-            schedule: try configuration.makeSchedule(stepsPerEpoch: configuration.stepsPerEpoch(loader)), loader: loader,
+            schedule: try configuration.makeSchedule(stepsPerEpoch: configuration.stepsPerEpoch(loader)),
+            loader: loader,
             settings: configuration.trainerSettings, folder: try RunFolder(configuration.ckptsPath),
             metadata: configuration.weightsMetadata,
             validate: try evaluation.map { evaluation in { try evaluation.metrics($0).named } })
@@ -104,7 +105,8 @@ extension TrainingConfiguration {
             try ImageTable(contentsOf: path, imageColumn: imageKey, labelColumn: labelKey)
         }
         let all = try table(data)
-        let (train, held) = try valData.map { (all, try table($0)) }
+        let (train, held) =
+            try valData.map { (all, try table($0)) }
             ?? all.kFoldSplit(folds: numFolds, validationFold: valFold, seed: kFoldSeed)
         guard held.count > 0 else { return (train, nil) }
         let (gallery, query, scarce) = held.galleryQuerySplit(references: numRefs, seed: galRefSeed)
@@ -122,7 +124,8 @@ extension TrainingConfiguration {
     }
 
     var normalization: Normalization {
-        Normalization(mean: SIMD3(normMean[0], normMean[1], normMean[2]), std: SIMD3(normStd[0], normStd[1], normStd[2]))
+        Normalization(
+            mean: SIMD3(normMean[0], normMean[1], normMean[2]), std: SIMD3(normStd[0], normStd[1], normStd[2]))
     }
 
     var trainingTransform: TrainingTransform {

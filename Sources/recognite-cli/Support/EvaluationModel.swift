@@ -72,10 +72,11 @@ struct EvaluationModel: ParsableArguments {
             }
             return SIMD3<Float>(values)
         }
-        let side = try size ?? metadata["size"].map { (text: String) throws -> Int in
-            guard let side = Int(text), side > 0 else { throw malformed("size") }
-            return side
-        } ?? 224
+        let side =
+            try size ?? metadata["size"].map { (text: String) throws -> Int in
+                guard let side = Int(text), side > 0 else { throw malformed("size") }
+                return side
+            } ?? 224
         let mean = try normMean.map { SIMD3<Float>($0.values) } ?? values("mean") ?? Normalization.imageNet.mean
         let std = try normStd.map { SIMD3<Float>($0.values) } ?? values("std") ?? Normalization.imageNet.std
         guard std.min() > 0 else { throw malformed("std") }
