@@ -23,6 +23,11 @@ struct EmbedCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Scale embeddings (and class weights) to norm 1.")
     var normalize = true
 
+    @Option(
+        help: ArgumentHelp(
+            "What is made of the embeddings, as `recognite describe` writes it.", valueName: "file.safetensors"))
+    var descriptor: String?
+
     @Option(name: .shortAndLong, help: ArgumentHelp("A .npy, .csv or .jsonl file.", valueName: "file"))
     var output: String?
 
@@ -36,6 +41,7 @@ struct EmbedCommand: ParsableCommand {
 
     func validate() throws {
         if let classes, classes <= 0 { throw ValidationError("--classes must be positive") }
+        if mode == .train, descriptor != nil { throw ValidationError("--descriptor goes with --mode eval") }
         if mode == .train, classes == nil { throw ValidationError("--mode train needs --classes") }
     }
 
@@ -45,8 +51,11 @@ struct EmbedCommand: ParsableCommand {
             let recognizer = try modelOptions.makeRecognizer(classes: classes, normalize: normalize)
             try saveWeights.map { try recognizer.stateDict().write(safetensorsTo: $0) }
             let preset = try modelOptions.preset(inputOptions.preset, for: recognizer.backbone)
+            let descriptor = try descriptor.map { try EmbeddingDescriptor(contentsOf: $0) }
+            try descriptor?.prepare(recognizer)
             recognizer.train(mode == .train)
-            let unreadable = try BatchRunner(options: inputOptions, preset: preset).run(recognizer) {
+            let runner = BatchRunner(options: inputOptions, preset: preset, descriptor: descriptor)
+            let unreadable = try runner.run(recognizer) {
                 try writer.write($0)
             }
             try writer.finish()

@@ -56,10 +56,11 @@ struct EvaluateCommand: ParsableCommand {
             }
             let loaded = try model.load()
             // What cannot be written is known before the work.
-            let files = try Files(self, embeddingSize: loaded.recognizer.embeddingSize, gallery: gallery)
+            let size = loaded.descriptor?.whitening?.dimension ?? loaded.recognizer.embeddingSize
+            let files = try Files(self, embeddingSize: size, gallery: gallery)
             let evaluation = try RecognitionEvaluation(
                 gallery: gallery, query: query, transform: loaded.transform, batchSize: batchSize, workers: workers,
-                metric: metric, averagesReferences: averageRefs)
+                metric: metric, averagesReferences: averageRefs, descriptor: loaded.descriptor)
             let all = try Embeddings(evaluation, loaded.recognizer)
             try finish(all, loaded, files)
         }
@@ -124,6 +125,7 @@ struct EvaluateCommand: ParsableCommand {
             ),
             ("input", "\(transform.size) x \(transform.size) pixels" + (transform.isThreeCrop ? ", three crops" : "")),
             ("scores", metric.rawValue + (averageRefs ? ", references of each label averaged" : "")),
+            ("descriptor", model.descriptor ?? "none"),
         ]
     }
 
@@ -155,8 +157,8 @@ struct EvaluateCommand: ParsableCommand {
 
         init(_ evaluation: RecognitionEvaluation, _ recognizer: Recognizer) throws {
             (galleryTable, queryTable) = (evaluation.gallery.table, evaluation.query.table)
-            gallery = try recognizer.embeddings(of: evaluation.gallery)
-            queries = try recognizer.embeddings(of: evaluation.query)
+            gallery = try recognizer.embeddings(of: evaluation.gallery, descriptor: evaluation.descriptor)
+            queries = try recognizer.embeddings(of: evaluation.query, descriptor: evaluation.descriptor)
             (galleryLabels, queryLabels) = (evaluation.gallery.labels, evaluation.query.labels)
             if evaluation.averagesReferences {
                 (references, referenceLabels) = averageReferences(gallery, labels: galleryLabels)

@@ -7,6 +7,8 @@ struct BatchRunner {
     let preset: ClassificationPreset
     /// What errors call the network; `nil`: what it calls itself.
     var modelName: String?
+    /// What is made of a recognizer's embeddings; it has been prepared for that.
+    var descriptor: EmbeddingDescriptor?
 
     /// One input's output: a picture's path, or an array's path with the image's index in it.
     struct Result {
@@ -77,7 +79,12 @@ struct BatchRunner {
         } catch {
             throw InputError(path: names.count == 1 ? names[0] : "\(names[0]) …", problem: "\(error)")
         }
-        let output = GradientMode.disabled { network(images) }
+        let output =
+            if let descriptor, let recognizer = network as? Recognizer {
+                try descriptor.embeddings(recognizer, images)
+            } else {
+                GradientMode.disabled { network(images) }
+            }
         return names.enumerated().map { index, name in
             Result(name: name, output: output.sliced(axis: 0, index..<index + 1).reshaped([output.shape[1]]))
         }

@@ -35,6 +35,11 @@ struct EvaluationModel: ParsableArguments {
     var normStd: ListArgument<Float>?
     @Flag(help: "Average the embeddings of three crops of each picture.")
     var useThreeCrop = false
+    @Option(
+        help: ArgumentHelp(
+            "What is made of the embeddings before they are compared, as `recognite describe` writes it.",
+            valueName: "file.safetensors"))
+    var descriptor: String?
 
     func validate() throws {
         if model == nil, weights == nil { throw ValidationError("--model is needed, or --weights that name it") }
@@ -48,6 +53,7 @@ struct EvaluationModel: ParsableArguments {
     /// A recognizer in evaluation mode, and what its pictures go through.
     struct Loaded {
         let recognizer: Recognizer
+        let descriptor: EmbeddingDescriptor?
         let transform: EvaluationTransform
     }
 
@@ -88,10 +94,13 @@ struct EvaluationModel: ParsableArguments {
         let recognizer = try withDownloadBar { store in
             try Recognizer(model, weights: pretrained, imageSize: isFixed ? side : nil, from: store)
         }
+        let descriptor = try descriptor.map { try EmbeddingDescriptor(contentsOf: $0) }
+        try descriptor?.prepare(recognizer)
         recognizer.eval()
         try recognizer.checkInput(shape: [1, side, side, 3])
+        try descriptor?.checkInput(recognizer, shape: [1, side, side, 3])
         return Loaded(
-            recognizer: recognizer,
+            recognizer: recognizer, descriptor: descriptor,
             transform: EvaluationTransform(
                 size: side, threeCrop: useThreeCrop, normalization: Normalization(mean: mean, std: std)))
     }
