@@ -26,6 +26,9 @@ struct TrainResult: Encodable {
     /// Median time of one step.
     let medianMilliseconds: Double
     let imagesPerSecond: Double
+    /// Mean processor time of one step, of all threads together: what remains comparable on one thread while other
+    /// processes take their share of the processors.
+    let processorMilliseconds: Double
     /// The most memory that the process has held so far.
     let peakResidentMegabytes: Double
     /// The loss of the last step.
@@ -35,6 +38,7 @@ struct TrainResult: Encodable {
         case model, side, batch, threads, loss
         case medianMilliseconds = "median_ms"
         case imagesPerSecond = "images_per_second"
+        case processorMilliseconds = "cpu_ms"
         case peakResidentMegabytes = "peak_rss_mb"
     }
 
@@ -61,18 +65,22 @@ struct TrainResult: Encodable {
         }
         for _ in 0..<2 { step() }
         var times: [Double] = []
-        let clock = ContinuousClock()
-        let start = clock.now
-        while times.count < 3 || (clock.now - start < .seconds(seconds) && times.count < 300) {
-            times.append(clock.measure(step) / .milliseconds(1))
+        let watch = ContinuousClock()
+        let start = watch.now, busy = processorMilliseconds()
+        while times.count < 3 || (watch.now - start < .seconds(seconds) && times.count < 300) {
+            times.append(watch.measure(step) / .milliseconds(1))
         }
+        let processor = (processorMilliseconds() - busy) / Double(times.count)
         times.sort()
         let median = (times[(times.count - 1) / 2] + times[times.count / 2]) / 2
         return TrainResult(
             model: cell.model, side: cell.side, batch: cell.batch, threads: Engine.threads, medianMilliseconds: median,
-            imagesPerSecond: 1000 * Double(cell.batch) / median,
+            imagesPerSecond: 1000 * Double(cell.batch) / median, processorMilliseconds: processor,
             peakResidentMegabytes: BenchmarkResult.peakResidentMegabytes(), loss: loss)
     }
+
+    /// Processor time of this process so far.
+    private static func processorMilliseconds() -> Double { Double(clock()) / Double(CLOCKS_PER_SEC) * 1000 }
 
     /// The side that the model must be made for: only where it is fixed.
     private static func imageSize(_ cell: Cell) -> Int? {
