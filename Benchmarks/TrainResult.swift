@@ -80,7 +80,12 @@ struct TrainResult: Encodable {
     }
 
     /// Processor time of this process so far.
-    private static func processorMilliseconds() -> Double { Double(clock()) / Double(CLOCKS_PER_SEC) * 1000 }
+    private static func processorMilliseconds() -> Double {
+        let usage = BenchmarkResult.usage()
+        return [usage.ru_utime, usage.ru_stime].reduce(0) {
+            $0 + Double($1.tv_sec) * 1000 + Double($1.tv_usec) / 1000
+        }
+    }
 
     /// The side that the model must be made for: only where it is fixed.
     private static func imageSize(_ cell: Cell) -> Int? {
