@@ -82,9 +82,9 @@ struct TrainResult: Encodable {
     /// Processor time of this process so far.
     private static func processorMilliseconds() -> Double {
         let usage = BenchmarkResult.usage()
-        return [usage.ru_utime, usage.ru_stime].reduce(0) {
-            $0 + Double($1.tv_sec) * 1000 + Double($1.tv_usec) / 1000
-        }
+        let seconds = Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+        let microseconds = Double(usage.ru_utime.tv_usec) + Double(usage.ru_stime.tv_usec)
+        return 1000 * seconds + microseconds / 1000
     }
 
     /// The side that the model must be made for: only where it is fixed.
