@@ -348,6 +348,7 @@ void ck_adam_step_f32_ref(const ck_adam *adam, const float *dw, float *w, float 
         double square = (double)adam->beta2 * v[i] + adam->new2 * g * g;
         m[i] = (float)mean;
         v[i] = (float)square;
-        w[i] = (float)((double)adam->kept * w[i] - adam->step_size * mean / (sqrt(square) * adam->root_scale + adam->eps));
+        double denominator = sqrt(square) * adam->root_scale + adam->eps;
+        w[i] = (float)((double)adam->kept * w[i] - adam->step_size * mean / denominator);
     }
 }

@@ -17,8 +17,8 @@ extension Module {
     /// A prefix is of whole components and relative to this module: `layer1` or `layer1.0` of a ResNet, which is the
     /// `backbone` of a recognizer. All prefixes are checked before anything is frozen.
     ///
-    /// Batch norms in frozen parts still use and update the statistics of the batch while they are in training mode, as in
-    /// PyTorch; put those modules into evaluation mode to keep them.
+    /// Batch norms in frozen parts still use and update the statistics of the batch while they are in training mode, as
+    /// in PyTorch; put those modules into evaluation mode to keep them.
     ///
     /// - Throws: ``FreezeError`` with every prefix that matches no parameter.
     public func freeze(pathPrefixes: [String]) throws(FreezeError) {

@@ -45,7 +45,7 @@ package struct MaximumOperation: Operation {
 }
 
 extension Tensor {
-    /// The largest element along the last axis: `[..., K]` to `[...]`. The gradient goes to the first of the largest, as
-    /// that of `torch.max(dim:)`.
+    /// The largest element along the last axis: `[..., K]` to `[...]`. The gradient goes to the first of the largest,
+    /// as that of `torch.max(dim:)`.
     public func maximum() -> Tensor { apply(MaximumOperation(), self) }
 }

@@ -1,6 +1,7 @@
 import CKernels
 
-/// What optimizers do to tensors in place, over the engine's threads. A tensor whose memory others share is copied first.
+/// What optimizers do to tensors in place, over the engine's threads. A tensor whose memory others share is copied
+/// first.
 extension Tensor {
     /// One step of stochastic gradient descent; see `ck_sgd_step_f32`.
     ///

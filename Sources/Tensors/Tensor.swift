@@ -85,8 +85,9 @@ public struct Tensor: @unchecked Sendable {
     /// For the code that has just made this tensor and writes it.
     package var mutablePointer: UnsafeMutablePointer<Float> { storage.pointer }
 
-    /// The memory for changing this tensor's elements in place: its own if no other tensor shares it, else a copy's, which
-    /// is its own from now on. How the tensor was computed is forgotten. Valid while the tensor is alive and not copied.
+    /// The memory for changing this tensor's elements in place: its own if no other tensor shares it, else a copy's,
+    /// which is its own from now on. How the tensor was computed is forgotten. Valid while the tensor is alive and not
+    /// copied.
     package mutating func uniquePointer() -> UnsafeMutablePointer<Float> {
         precondition(storage.symbol == nil, "Tensor: a symbolic tensor of shape \(shape) has no elements")
         node = nil

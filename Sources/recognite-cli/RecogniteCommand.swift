@@ -9,7 +9,8 @@ struct RecogniteCommand: ParsableCommand {
         abstract: "Embeddings of images by torchvision's networks, without Python.",
         subcommands: [
             ModelsCommand.self, InspectCommand.self, EmbedCommand.self, ClassifyCommand.self, CompareCommand.self,
-            TrainCommand.self, EvaluateCommand.self, DescribeCommand.self, WeightsCommand.self, DoctorCommand.self,
+            SplitCommand.self, TrainCommand.self, EvaluateCommand.self, DescribeCommand.self, WeightsCommand.self,
+            DoctorCommand.self,
         ])
 }
 

@@ -237,10 +237,10 @@ import Testing
         let changed = try name.loss(
             scale: settings.contains(.scale) ? 5 : nil, margin: settings.contains(.margin) ? 0.25 : nil,
             labelSmoothing: settings.contains(.labelSmoothing) ? 0.125 : 0,
-            centers: settings.contains(.centers) ? 7 : nil, temperature: settings.contains(.temperature) ? 0.75 : nil)
+            centers: settings.contains(.centers) ? 9 : nil, temperature: settings.contains(.temperature) ? 0.75 : nil)
         let text = "\(changed)"
         for (setting, value) in [
-            (LossSetting.scale, "5.0"), (.margin, "0.25"), (.labelSmoothing, "0.125"), (.centers, "7"),
+            (LossSetting.scale, "5.0"), (.margin, "0.25"), (.labelSmoothing, "0.125"), (.centers, "9"),
             (.temperature, "0.75"),
         ] { #expect(text.contains(value) == settings.contains(setting), "\(setting) in \(text)") }
     }

@@ -206,7 +206,7 @@ private func group(_ parameters: [(key: String, parameter: Parameter)], rate: Do
     }
 
     @Test func severalBackwardPassesAccumulate() {
-        let (once, twice) = (Linear(3, 2), Linear(3, 2))
+        let (once, twice) = (Linear(3, 2, bias: false), Linear(3, 2, bias: false))
         twice.weight.data = once.weight.data
         let x = Tensor(fill(12), shape: [4, 3])
         once(x).squared().sum().backward()

@@ -6,8 +6,8 @@ import Tensors
     import Darwin
 #endif
 
-/// Cross-entropy of scaled cosines where the label's angle must win by a margin: the label's logit is `s cos(θ + m)`, the
-/// others' are `s cos θ`. "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", arXiv 1801.07698.
+/// Cross-entropy of scaled cosines where the label's angle must win by a margin: the label's logit is `s cos(θ + m)`,
+/// the others' are `s cos θ`. "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", arXiv 1801.07698.
 ///
 /// `cos(θ + m)` falls in θ only while `θ + m ≤ π`. Beyond that, as in the authors' code, the label's cosine is
 /// `cos θ - m sin m`; with `easyMargin` the margin acts only where `cos θ > 0`, and other cosines stay as they are.

@@ -1,8 +1,8 @@
 import Tensors
 
 /// ``ArcFace`` with several centres for each class, of which the nearest counts: a class that looks in several ways, or
-/// has wrong labels, need not gather at one point. "Sub-center ArcFace: Boosting Face Recognition by Large-Scale Noisy Web
-/// Faces", ECCV 2020.
+/// has wrong labels, need not gather at one point. "Sub-center ArcFace: Boosting Face Recognition by Large-Scale Noisy
+/// Web Faces", ECCV 2020.
 ///
 /// The classifier has `classes * centers` rows: those of class 0, then those of class 1, and so on.
 public struct SubCenterArcFace: TrainingLoss {

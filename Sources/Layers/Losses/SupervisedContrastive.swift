@@ -5,8 +5,8 @@ import Tensors
 ///
 ///     -1/|P(i)| Σ over p in P(i) of log(exp(zᵢ·zₚ / τ) / Σ over a ≠ i of exp(zᵢ·zₐ / τ))
 ///
-/// with `P(i)` the other samples of the label of `i`. Samples without a companion do not count in the mean; of a batch of
-/// such samples the loss and its gradient are zero.
+/// with `P(i)` the other samples of the label of `i`. Samples without a companion do not count in the mean; of a batch
+/// of such samples the loss and its gradient are zero.
 public struct SupervisedContrastive: TrainingLoss {
     /// `τ`.
     public let temperature: Float

@@ -1,8 +1,8 @@
 import Tensors
 
 /// For each sample, its farthest companion in the batch should be nearer than the nearest stranger, by a margin:
-/// `max(0, m + d(a, p) - d(a, n))`, or softly `log(1 + exp(d(a, p) - d(a, n)))`, with Euclidean distances. "In Defense of
-/// the Triplet Loss for Person Re-Identification", arXiv 1703.07737.
+/// `max(0, m + d(a, p) - d(a, n))`, or softly `log(1 + exp(d(a, p) - d(a, n)))`, with Euclidean distances. "In Defense
+/// of the Triplet Loss for Person Re-Identification", arXiv 1703.07737.
 ///
 /// Samples without a companion or without a stranger do not count in the mean; of a batch of such samples the loss and
 /// its gradient are zero. A sampler of M samples per class keeps batches from being so.
@@ -56,7 +56,8 @@ public struct TripletBatchHard: TrainingLoss {
             var positive: (row: Int, distance: Float)?
             var negative: (row: Int, distance: Float)?
             for row in 0..<count where row != anchor {
-                // The squared distance but for the anchor's own norm. One that is no number is the hardest: it must show.
+                // The squared distance but for the anchor's own norm. One that is no number is the hardest: it must
+                // show.
                 let distance = products[row * count + row] - 2 * products[anchor * count + row]
                 if labels[row] == labels[anchor] {
                     let distance = distance.isNaN ? .infinity : distance

@@ -14,8 +14,8 @@ import Tensors
 /// of it.
 public final class ExponentialMovingAverage {
     public let decay: Double
-    /// Whether the decay begins at 0 and rises as `1 - (1 + updates)^(-2/3)`, so that a model's random beginning is soon
-    /// forgotten.
+    /// Whether the decay begins at 0 and rises as `1 - (1 + updates)^(-2/3)`, so that a model's random beginning is
+    /// soon forgotten.
     public let warmsUp: Bool
     /// The number of updates so far.
     public private(set) var updates = 0
@@ -63,8 +63,8 @@ public final class ExponentialMovingAverage {
         updates += 1
     }
 
-    /// Runs `body` with the averages in the model's place; afterwards the model has its own values again, whatever `body`
-    /// did to them.
+    /// Runs `body` with the averages in the model's place; afterwards the model has its own values again, whatever
+    /// `body` did to them.
     public func withAverages<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
         let own = Self.values(parameters, buffers, integerBuffers)
         set(averages)
@@ -105,8 +105,8 @@ extension ExponentialMovingAverage {
 
     /// Goes on from saved averages: all of them or, on an error, nothing. The model keeps its own values.
     ///
-    /// - Throws: ``StateDictError`` for keys that are missing or unexpected and for wrong shapes, ``StepCountError``, or
-    ///   the error of reading a file.
+    /// - Throws: ``StateDictError`` for keys that are missing or unexpected and for wrong shapes, ``StepCountError``,
+    ///   or the error of reading a file.
     public func load(stateDict: StateDict) throws {
         let foreign = stateDict.keys.filter { $0 != Self.counter && !$0.hasPrefix(Self.prefix) }
         guard let counter = stateDict[Self.counter], foreign.isEmpty, counter.shape.isEmpty else {

@@ -4,8 +4,8 @@
     import Darwin
 #endif
 
-/// The learning rate over a training run, as a factor on the rate that was set: a linear warm-up, then a decay. A function
-/// of the step alone, so that a resumed run needs no state of it.
+/// The learning rate over a training run, as a factor on the rate that was set: a linear warm-up, then a decay. A
+/// function of the step alone, so that a resumed run needs no state of it.
 ///
 /// As PyTorch's `SequentialLR` of `LinearLR` and another schedule, with the warm-up's end as its milestone.
 public struct LearningRateSchedule: Sendable, Hashable {
@@ -58,8 +58,8 @@ public struct LearningRateSchedule: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - step: the number of steps that were made before it.
-    ///   - totalSteps: the steps of the whole run, for ``Decay/cosine(minimum:)``: the step after the last would have the
-    ///     minimum.
+    ///   - totalSteps: the steps of the whole run, for ``Decay/cosine(minimum:)``: the step after the last would have
+    ///     the minimum.
     public func factor(step: Int, totalSteps: Int) -> Double {
         precondition(step >= 0, "LearningRateSchedule: step \(step)")
         if step < warmUpSteps {

@@ -9,9 +9,9 @@ public struct StepCountError: Error, CustomStringConvertible {
 }
 
 extension Optimizer {
-    /// What the optimizer needs to go on: for each parameter that it has changed, `step.<key>` and one tensor for each of
-    /// ``stateNames``, as `exp_avg.<key>`, in PyTorch's shapes as the parameter itself. Learning rates, decay and other
-    /// settings are not in it.
+    /// What the optimizer needs to go on: for each parameter that it has changed, `step.<key>` and one tensor for each
+    /// of ``stateNames``, as `exp_avg.<key>`, in PyTorch's shapes as the parameter itself. Learning rates, decay and
+    /// other settings are not in it.
     public func stateDict() -> StateDict {
         var result = StateDict()
         for (key, parameter) in groups.flatMap(\.parameters) {

@@ -2,8 +2,8 @@ import Tensors
 
 /// Changes parameters along their gradients, one ``step()`` at a time: the base of ``SGD``, ``Adam`` and ``AdamW``.
 ///
-/// A parameter without a gradient is skipped, as in PyTorch: it neither decays nor counts a step. Parameters that nobody
-/// else holds are changed where they lie; a tensor that was read from one before keeps its values.
+/// A parameter without a gradient is skipped, as in PyTorch: it neither decays nor counts a step. Parameters that
+/// nobody else holds are changed where they lie; a tensor that was read from one before keeps its values.
 open class Optimizer {
     public let groups: [ParameterGroup]
     /// What every group's learning rate is multiplied by: the place of a ``LearningRateSchedule``.
@@ -15,7 +15,8 @@ open class Optimizer {
     public struct State {
         /// The parameter's steps so far.
         public internal(set) var steps = 0
-        /// A tensor for each of the optimizer's ``Optimizer/stateNames``, in memory's layout; empty before the first step.
+        /// A tensor for each of the optimizer's ``Optimizer/stateNames``, in memory's layout; empty before the first
+        /// step.
         public var tensors: [Tensor] = []
     }
 

@@ -28,8 +28,8 @@ public struct ParameterGroup {
 ///   - module: a recognizer, or any module.
 ///   - headPrefix: the path of the head, in whole components.
 ///   - headLearningRateFactor: the head's learning rate over that of the others.
-///   - decaysNormsAndBiases: whether parameters with one axis, which are norms' and biases, decay too, as with one group
-///     in PyTorch. "Bag of Tricks for Image Classification", arXiv 1812.01187, leaves them out.
+///   - decaysNormsAndBiases: whether parameters with one axis, which are norms' and biases, decay too, as with one
+///     group in PyTorch. "Bag of Tricks for Image Classification", arXiv 1812.01187, leaves them out.
 /// - Returns: the groups `backbone`, `backbone, no decay`, `head` and `head, no decay`.
 public func parameterGroups(
     of module: Module, learningRate: Double, weightDecay: Double = 0, headPrefix: String = "classifier",
@@ -52,6 +52,7 @@ public func parameterGroups(
 }
 
 extension String {
-    /// Whether this key is a path, or lies below it, in whole components: `layer1.0.weight` below `layer1`, not `layer`.
+    /// Whether this key is a path, or lies below it, in whole components: `layer1.0.weight` below `layer1`, not
+    /// `layer`.
     func isBelow(path: String) -> Bool { self == path || hasPrefix(path + ".") }
 }

@@ -160,6 +160,7 @@ extension TrainingConfiguration {
             imageSize: entry.hasFixedInputSize ? size : nil, from: store)
         if let loadCkpt { try recognizer.load(.file(loadCkpt), from: store) }
         try recognizer.backbone.freeze(pathPrefixes: frozenLayers)
+        if checkpointActivations { for block in recognizer.backbone.blocks { block.checkpointsActivations = true } }
         return recognizer
     }
 
@@ -208,6 +209,14 @@ extension TrainingConfiguration {
             "model": model, "size": "\(size)", "mean": normMean.map { "\($0)" }.joined(separator: ","),
             "std": normStd.map { "\($0)" }.joined(separator: ","),
         ]
+    }
+}
+
+extension Module {
+    /// The parts of a network that follow one another: the children of its `Sequential` children, as ResNet's blocks are,
+    /// and its other children.
+    fileprivate var blocks: [Module] {
+        namedChildren.flatMap { $0.module is Sequential ? $0.module.namedChildren.map(\.module) : [$0.module] }
     }
 }
 

@@ -155,6 +155,10 @@ struct TrainingOptions: ParsableArguments {
             "Decay of a moving average of the weights, such as 0.999, which is validated and saved. Default: none.",
             valueName: "x"))
     var ema: Double?
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Compute the network's blocks once more on the way back, to save memory. Default: no.")
+    var checkpointActivations: Bool?
 
     // MARK: Run
 
@@ -271,6 +275,7 @@ struct TrainingOptions: ParsableArguments {
         set(\.clipNorm, optional: clipNorm)
         set(\.accumulate, accumulate)
         set(\.ema, optional: ema)
+        set(\.checkpointActivations, checkpointActivations)
         set(\.epochs, epochs)
         set(\.batchSize, batchSize)
         set(\.valBatchSize, valBatchSize)
