@@ -43,12 +43,13 @@ struct TrainResult: Encodable {
     }
 
     /// Two steps to warm up, then steps for the given time, three at least.
-    static func measure(_ cell: Cell, seconds: Double) throws -> TrainResult {
+    static func measure(_ cell: Cell, checkpointed: Bool, seconds: Double) throws -> TrainResult {
         let classes = 1000
         let recognizer = try withRandomSeed(0) {
             try Recognizer(cell.model, numClasses: classes, normalize: false, imageSize: imageSize(cell))
         }
         recognizer.train()
+        recognizer.checkpointBlocks(checkpointed)
         var source = RandomSource(seed: 1)
         let images = Tensor(shape: [cell.batch, cell.side, cell.side, 3]) { target in
             for index in target.indices { target[index] = Float(source.normal()) }
