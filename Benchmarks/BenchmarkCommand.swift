@@ -49,6 +49,9 @@ struct BenchmarkCommand: AsyncParsableCommand {
             valueName: "model:side:batch,…"))
     var cells = "resnet18:224:16,resnet18:64:64,resnet50:224:8,vit_b_32:224:8,mobilenet_v3_large:224:16"
 
+    @Flag(help: "Let --train compute the activations of each block twice instead of keeping them.")
+    var checkpoint = false
+
     @Flag(help: "Print one JSON object per cell instead of a table.")
     var json = false
 
@@ -95,7 +98,7 @@ struct BenchmarkCommand: AsyncParsableCommand {
         }
         if train {
             for cell in trainingCells! {
-                let result = try TrainResult.measure(cell, seconds: seconds)
+                let result = try TrainResult.measure(cell, checkpointed: checkpoint, seconds: seconds)
                 print(json ? try result.json() : result.text)
                 fflush(nil)
             }

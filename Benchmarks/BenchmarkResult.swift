@@ -56,14 +56,22 @@ struct BenchmarkResult: Encodable {
         return pages * Double(sysconf(Int32(_SC_PAGESIZE))) / 1_048_576
     }
 
-    static func peakResidentMegabytes() -> Double {
+    /// What this process has used so far.
+    static func usage() -> rusage {
         var usage = rusage()
         #if canImport(Glibc)
             getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-            return Double(usage.ru_maxrss) / 1024
         #else
             getrusage(RUSAGE_SELF, &usage)
-            return Double(usage.ru_maxrss) / 1024 / 1024
+        #endif
+        return usage
+    }
+
+    static func peakResidentMegabytes() -> Double {
+        #if canImport(Glibc)
+            return Double(usage().ru_maxrss) / 1024
+        #else
+            return Double(usage().ru_maxrss) / 1024 / 1024
         #endif
     }
 

@@ -26,6 +26,9 @@ struct TrainResult: Encodable {
     /// Median time of one step.
     let medianMilliseconds: Double
     let imagesPerSecond: Double
+    /// Mean processor time of one step, of all threads together: what remains comparable on one thread while other
+    /// processes take their share of the processors.
+    let processorMilliseconds: Double
     /// The most memory that the process has held so far.
     let peakResidentMegabytes: Double
     /// The loss of the last step.
@@ -35,16 +38,18 @@ struct TrainResult: Encodable {
         case model, side, batch, threads, loss
         case medianMilliseconds = "median_ms"
         case imagesPerSecond = "images_per_second"
+        case processorMilliseconds = "cpu_ms"
         case peakResidentMegabytes = "peak_rss_mb"
     }
 
     /// Two steps to warm up, then steps for the given time, three at least.
-    static func measure(_ cell: Cell, seconds: Double) throws -> TrainResult {
+    static func measure(_ cell: Cell, checkpointed: Bool, seconds: Double) throws -> TrainResult {
         let classes = 1000
         let recognizer = try withRandomSeed(0) {
             try Recognizer(cell.model, numClasses: classes, normalize: false, imageSize: imageSize(cell))
         }
         recognizer.train()
+        recognizer.checkpointBlocks(checkpointed)
         var source = RandomSource(seed: 1)
         let images = Tensor(shape: [cell.batch, cell.side, cell.side, 3]) { target in
             for index in target.indices { target[index] = Float(source.normal()) }
@@ -61,17 +66,26 @@ struct TrainResult: Encodable {
         }
         for _ in 0..<2 { step() }
         var times: [Double] = []
-        let clock = ContinuousClock()
-        let start = clock.now
-        while times.count < 3 || (clock.now - start < .seconds(seconds) && times.count < 300) {
-            times.append(clock.measure(step) / .milliseconds(1))
+        let watch = ContinuousClock()
+        let start = watch.now, busy = processorMilliseconds()
+        while times.count < 3 || (watch.now - start < .seconds(seconds) && times.count < 300) {
+            times.append(watch.measure(step) / .milliseconds(1))
         }
+        let processor = (processorMilliseconds() - busy) / Double(times.count)
         times.sort()
         let median = (times[(times.count - 1) / 2] + times[times.count / 2]) / 2
         return TrainResult(
             model: cell.model, side: cell.side, batch: cell.batch, threads: Engine.threads, medianMilliseconds: median,
-            imagesPerSecond: 1000 * Double(cell.batch) / median,
+            imagesPerSecond: 1000 * Double(cell.batch) / median, processorMilliseconds: processor,
             peakResidentMegabytes: BenchmarkResult.peakResidentMegabytes(), loss: loss)
+    }
+
+    /// Processor time of this process so far.
+    private static func processorMilliseconds() -> Double {
+        let usage = BenchmarkResult.usage()
+        let seconds = Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+        let microseconds = Double(usage.ru_utime.tv_usec) + Double(usage.ru_stime.tv_usec)
+        return 1000 * seconds + microseconds / 1000
     }
 
     /// The side that the model must be made for: only where it is fixed.

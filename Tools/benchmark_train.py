@@ -6,7 +6,8 @@ A cell is a model, the side of its square images and a batch size. One step is a
 cross-entropy against 1000 classes, the backward pass, and SGD with momentum; random weights and images, float32. Each
 measurement is a process of its own, so that its peak of resident memory is its own too: ours, PyTorch's, ours again. The
 mean of our two medians counts; `spread` is by how much they differ. `ratio` is PyTorch's time over ours: above 1 we are
-ahead. `memory` is our peak over PyTorch's.
+ahead. `processor ratio` is the same of processor time: with `--threads 1` it says who needs less work even while other
+processes take their share of the processors. `memory` is our peak over PyTorch's.
 """
 import argparse, json, os, subprocess, sys, time, warnings
 
@@ -36,14 +37,15 @@ def torch_cell(name, side, batch, threads, seconds):
         return loss.item()
 
     step(), step()
-    times, start = [], time.perf_counter()
+    times, start, busy = [], time.perf_counter(), time.process_time()
     while len(times) < 3 or (time.perf_counter() - start < seconds and len(times) < 300):
         begin = time.perf_counter()
         step()
         times.append(1000 * (time.perf_counter() - begin))
+    cpu = 1000 * (time.process_time() - busy) / len(times)
     times.sort()
     median = (times[(len(times) - 1) // 2] + times[len(times) // 2]) / 2
-    return {"median_ms": median, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"median_ms": median, "cpu_ms": cpu, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
 def last_line(command, threads):
@@ -69,8 +71,8 @@ def main():
     if not args.ours:
         parser.error("--ours is needed")
     options = ["--threads", str(args.threads), "--seconds", str(args.seconds)]
-    print("| model | side | batch | ours ms | spread | torch ms | ratio | ours MB | torch MB | memory |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("| model | side | batch | ours ms | spread | torch ms | ratio | processor ratio | ours MB | torch MB | memory |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for cell in args.cells.split(","):
         ours = [args.ours, "--train", "--json", "--cells", cell, *options]
         first = last_line(ours, args.threads)
@@ -80,8 +82,9 @@ def main():
         spread = abs(first["median_ms"] - second["median_ms"]) / mean
         memory = max(first["peak_rss_mb"], second["peak_rss_mb"])
         name, side, batch = cell.split(":")
+        cpu = 2 * peer["cpu_ms"] / (first["cpu_ms"] + second["cpu_ms"])
         print(f"| {name} | {side} | {batch} | {mean:.1f} | {spread:.0%} | {peer['median_ms']:.1f} | "
-              f"{peer['median_ms'] / mean:.2f} | {memory:.0f} | {peer['peak_rss_mb']:.0f} | "
+              f"{peer['median_ms'] / mean:.2f} | {cpu:.2f} | {memory:.0f} | {peer['peak_rss_mb']:.0f} | "
               f"{memory / peer['peak_rss_mb']:.2f} |", flush=True)
 
 

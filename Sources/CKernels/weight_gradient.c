@@ -12,10 +12,11 @@ void ck_weight_gradient_prepare(ck_weight_gradient *task, int64_t threads) {
     const int64_t tile = tiles[task->level], panel = panels[task->level];
     task->panels = (channels + panel - 1) / panel;
     // Blocks of about the same size.
-    const int64_t pixels = s->n * s->oh * s->ow, most = 320, blocks = pixels > most ? (pixels + most - 1) / most : 1;
+    const int64_t pixels = s->n * s->oh * s->ow, most = 320;
+    const int64_t blocks = pixels > most ? (pixels + most - 1) / most : 1;
     task->block = pixels > 0 ? (pixels + blocks - 1) / blocks : 1;
-    // The gradient of a part's channels, read once for each panel, stays in the second-level cache; and there are enough
-    // units for every thread to get about as much work as the others.
+    // The gradient of a part's channels, read once for each panel, stays in the second-level cache; and there are
+    // enough units for every thread to get about as much work as the others.
     task->parts = 1;
     while (2 * task->parts * tile <= outputs &&
            (outputs / task->parts * task->block > 81920 ||

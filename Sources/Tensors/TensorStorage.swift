@@ -55,7 +55,7 @@ package final class TensorStorage: @unchecked Sendable {
 /// Free blocks by size, bounded in total.
 ///
 /// A training step frees as many blocks as the one before and takes them again. Once a backward pass has run, free blocks
-/// are therefore kept as long as the process does not grow by more than an eighth beyond the most memory that was ever in
+/// are therefore kept as long as the process does not grow by more than a quarter beyond the most memory that was ever in
 /// use at once; fresh pages cost more than most kernels that fill them.
 final class BlockCache: Sendable {
     static let shared = BlockCache()
@@ -73,7 +73,7 @@ final class BlockCache: Sendable {
 
         /// The free bytes to keep.
         var limit: Int {
-            BlockCache.limit + (isTraining ? mostUsedBytes + mostUsedBytes / 8 - usedBytes : 0)
+            BlockCache.limit + (isTraining ? mostUsedBytes + mostUsedBytes / 4 - usedBytes : 0)
         }
 
         /// Takes out a block of the size that was not asked for, or given, for the longest time.

@@ -24,7 +24,8 @@ struct SplitCommand: ParsableCommand {
     var folds = 5
 
     @Option(
-        name: [.customLong("val-fold"), .customLong("k-fold-val-fold")], help: "The part for gallery and query, from 0.")
+        name: [.customLong("val-fold"), .customLong("k-fold-val-fold")], help: "The part for gallery and query, from 0."
+    )
     var valFold = 0
 
     @Option(

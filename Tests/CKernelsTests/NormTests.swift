@@ -13,8 +13,8 @@ extension KernelTests {
         func batchNorm(_ size: [Int]) {
             let rows = size[0], channels = size[1], label = "\(rows)x\(channels)"
             var random = Random(rows * 1000 + channels)
-            let x = random.floats(rows * channels, scale: 3), dy = random.floats(rows * channels)
-            let a = random.floats(channels), b = random.floats(channels), d = random.floats(channels)
+            let x = random.floats(rows * channels, scale: 3)
+            let a = random.floats(channels), b = random.floats(channels)
             let r = rows.int64, c = channels.int64
             atEveryLevel { level in
                 for relu: Int32 in [0, 1] {

@@ -45,4 +45,14 @@ import Testing
         #expect(
             try Self.step(checkpointed: [0, 1, 2], frozen: [0, 1]) == Self.step(checkpointed: [], frozen: [0, 1]))
     }
+
+    @Test func blocksAreTheElementsOfTheOutermostSequences() {
+        let inner = Sequential([Self.block(6)])
+        let model = Sequential([Conv2d(3, 6, kernelSize: 1), Self.block(6), inner])
+        model.checkpointBlocks()
+        let paths = { model.namedModules.filter { $0.module.checkpointsActivations }.map(\.path) }
+        #expect(paths() == [["1"], ["2"]])
+        model.checkpointBlocks(false)
+        #expect(paths().isEmpty)
+    }
 }

@@ -10,8 +10,8 @@
 // training, with scale = weight / sqrt(var + eps) and shift = bias - mean * scale. y == x allowed.
 void ck_channel_affine_f32(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
                            int relu, float *y);
-// sums[c] += sum over r of x[r, c] - shift[c], squares[c] += that of its square, in double: with a shift that is the mean
-// of some of the rows, the batch statistics in one pass. The mean of 64 of R rows is at most sqrt(R / 64) standard
+// sums[c] += sum over r of x[r, c] - shift[c], squares[c] += that of its square, in double: with a shift that is the
+// mean of some of the rows, the batch statistics in one pass. The mean of 64 of R rows is at most sqrt(R / 64) standard
 // deviations from that of all, so that the variance loses at most a factor of 1 + R / 64 of the squares' precision.
 void ck_shifted_moments_f32(const float *x, const float *shift, int64_t rows, int64_t channels, double *sums,
                             double *squares);

@@ -25,8 +25,8 @@ typedef struct {
 
 void ck_weight_gradient_prepare(ck_weight_gradient *task, int64_t threads);
 
-// Units [begin, end) of dweight[O, KH, KW, C / groups] from x and the output's gradient dy. The result does not depend on
-// the number of threads or on how the units are split.
+// Units [begin, end) of dweight[O, KH, KW, C / groups] from x and the output's gradient dy. The result does not depend
+// on the number of threads or on how the units are split.
 void ck_weight_gradient_run(const ck_weight_gradient *task, const float *x, const float *dy, int64_t begin, int64_t end,
                             float *dweight, float *scratch);
 
