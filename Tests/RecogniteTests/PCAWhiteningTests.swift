@@ -5,7 +5,10 @@ import Testing
 @Suite struct PCAWhiteningTests {
     /// 12 embeddings of 4 features.
     private static let embeddings = Tensor(
-        (0..<48).map { Float(($0 * $0 * 37 + $0 * 11) % 127 - 63) / 64 }, shape: [12, 4])
+        (0..<48).map { (i: Int) -> Float in
+            let value: Int = (i * i * 37 + i * 11) % 127 - 63
+            return Float(value) / 64
+        }, shape: [12, 4])
 
     /// The numbers are numpy's:
     ///
@@ -90,7 +93,7 @@ import Testing
     }
 
     @Test func epsKeepsConstantFeaturesSmall() throws {
-        let scalars = (0..<30).flatMap { [Float($0 % 7), Float($0 % 5), 2] }
+        let scalars: [Float] = (0..<30).flatMap { (i: Int) -> [Float] in [Float(i % 7), Float(i % 5), 2] }
         let x = Tensor(scalars, shape: [30, 3])
         let y = try PCAWhitening(fittedTo: x)(x)
         for row in 0..<30 { #expect(abs(y.scalars[row * 3 + 2]) < 1e-2) }

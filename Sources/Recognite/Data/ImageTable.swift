@@ -48,7 +48,7 @@ public struct ImageTable: Sendable, Hashable {
     }
 
     /// The pictures in a folder's subfolders, sorted by path; a picture's label is the path of its folder within the given
-    /// one, such as `Greek/character01`.
+    /// one, such as `Greek/character01`. Hidden files and folders are left out.
     ///
     /// - Throws: ``ImageTableError`` for a folder that cannot be read, holds no pictures, or pictures outside of
     ///   subfolders, which are all named.
@@ -58,8 +58,10 @@ public struct ImageTable: Sendable, Hashable {
             let names = FileManager.default.enumerator(atPath: folder)
         else { throw ImageTableError(path: folder, problems: ["no such folder"]) }
         let endings = ["jpg", "jpeg", "png", "webp"]
+        // Not what the Finder and others hide beside the pictures, such as `a/._1.png`.
         let pictures = names.compactMap { $0 as? String }.filter { name in
             endings.contains((name as NSString).pathExtension.lowercased())
+                && !name.split(separator: "/").contains { $0.hasPrefix(".") }
         }.sorted()
         let loose = pictures.filter { !$0.contains("/") }
         guard loose.isEmpty else {

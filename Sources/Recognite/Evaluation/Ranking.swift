@@ -87,6 +87,6 @@ public struct PrecisionRecallCurve: Sendable, Hashable, Codable {
 
     /// The highest precision at this recall or more, of the points that have a threshold.
     func precision(atRecall recall: Double) -> Double {
-        Double(zip(precisions.dropLast(), recalls).lazy.filter { Double($0.1) >= recall - 1e-9 }.map(\.0).max() ?? 0)
+        Double(zip(precisions.dropLast(), recalls).lazy.filter { Double($0.1) >= recall - 1e-6 }.map(\.0).max() ?? 0)
     }
 }

@@ -34,11 +34,11 @@ public struct TrainingRun {
         let recognizer = recognizer
         trainer = Trainer(
             recognizer, loss: loss, optimizer: configuration.makeOptimizer(recognizer),
-            schedule: try configuration.makeSchedule(stepsPerEpoch: configuration.stepsPerEpoch(loader)),
+            schedule: configuration.makeSchedule(stepsPerEpoch: configuration.stepsPerEpoch(loader)),
             loader: loader,
             settings: configuration.trainerSettings, folder: try RunFolder(configuration.ckptsPath),
             metadata: configuration.weightsMetadata,
-            validate: try evaluation.map { evaluation in { try evaluation.metrics($0).named } })
+            validate: evaluation.map { evaluation in { try evaluation.metrics($0).named } })
     }
 }
 
@@ -160,7 +160,7 @@ extension TrainingConfiguration {
             imageSize: entry.hasFixedInputSize ? size : nil, from: store)
         if let loadCkpt { try recognizer.load(.file(loadCkpt), from: store) }
         try recognizer.backbone.freeze(pathPrefixes: frozenLayers)
-        if checkpointActivations { for block in recognizer.backbone.blocks { block.checkpointsActivations = true } }
+        if checkpointActivations { recognizer.backbone.checkpointBlocks() }
         return recognizer
     }
 
@@ -209,14 +209,6 @@ extension TrainingConfiguration {
             "model": model, "size": "\(size)", "mean": normMean.map { "\($0)" }.joined(separator: ","),
             "std": normStd.map { "\($0)" }.joined(separator: ","),
         ]
-    }
-}
-
-extension Module {
-    /// The parts of a network that follow one another: the children of its `Sequential` children, as ResNet's blocks are,
-    /// and its other children.
-    fileprivate var blocks: [Module] {
-        namedChildren.flatMap { $0.module is Sequential ? $0.module.namedChildren.map(\.module) : [$0.module] }
     }
 }
 
