@@ -149,7 +149,7 @@ import Testing
             }
             #expect(events.count == 1)
             // The weights fit a recognizer of the same kind.
-            try Self.makeRecognizer(seed: 8).load(.file(run.bestPath))
+            try Self.makeRecognizer(seed: 8).load(stateDict: Checkpoint(contentsOf: run.bestPath).stateDict)
         }
     }
 
