@@ -11,8 +11,8 @@ extension RGBImage {
     }
 
     /// The part of the resized picture that `window` covers, which must lie inside it; only this part is computed.
-    func resized(
-        to size: (height: Int, width: Int), window: CropBox, interpolation: Interpolation
+    package func resized(
+        to size: (height: Int, width: Int), window: CropBox, interpolation: Interpolation = .bilinear
     ) -> RGBImage {
         // A pass that keeps the length would change nothing and is left out.
         let rows: ResampleTaps<Double>? =

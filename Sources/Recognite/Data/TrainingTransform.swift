@@ -55,10 +55,10 @@ public struct TrainingTransform: Hashable, Sendable, Codable {
     private func cropped(_ picture: RGBImage, using source: inout RandomSource) -> RGBImage {
         switch crop {
         case .square:
-            let resized = picture.resized(to: .shorterEdge(size))
-            let box = CropBox(
-                randomIn: (resized.height, resized.width), height: size, width: size, using: &source)
-            return resized.cropped(to: box)
+            // Only the crop is resized: a long picture may be thousands of times as large.
+            let whole = ResizeTarget.shorterEdge(size).size(forHeight: picture.height, width: picture.width)
+            let box = CropBox(randomIn: whole, height: size, width: size, using: &source)
+            return picture.resized(to: whole, window: box)
         case .resized(let scale, let ratio):
             let box = CropBox(
                 randomIn: (picture.height, picture.width), scale: scale, ratio: ratio, using: &source)

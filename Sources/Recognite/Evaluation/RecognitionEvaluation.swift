@@ -48,6 +48,15 @@ public struct RecognitionEvaluation: Sendable {
     }
 }
 
+/// An embedding with elements that are no finite numbers: it cannot be compared with others.
+public struct EmbeddingError: Error, CustomStringConvertible {
+    /// The picture.
+    public let path: String
+    public var description: String {
+        "\(path): its embedding is not finite; the weights may have diverged, or the picture may be a black one"
+    }
+}
+
 extension Recognizer {
     /// The embeddings of a loader's pictures in the table's order, `[N, D]`; those of a picture's three crops are
     /// averaged, as the reference's `embeddings_three_crops`.
@@ -55,8 +64,8 @@ extension Recognizer {
     /// - Parameter descriptor: what is made of the embeddings, after the mean over crops; `nil`: nothing.
     /// - Precondition: the recognizer is in evaluation mode and prepared for the descriptor, and the loader one for
     ///   evaluation.
-    /// - Throws: ``ImageLoaderError`` for a picture that cannot be read; what ``EmbeddingDescriptor/embeddings(_:_:)``
-    ///   throws.
+    /// - Throws: ``ImageLoaderError`` for a picture that cannot be read, ``EmbeddingError`` for an embedding that is not
+    ///   finite; what ``EmbeddingDescriptor/embeddings(_:_:)`` throws.
     public func embeddings(of loader: ImageLoader, descriptor: EmbeddingDescriptor? = nil) throws -> Tensor {
         try descriptor?.checkWhitening(self)
         let raw = try averagedEmbeddings(of: loader, descriptor: descriptor)
@@ -76,6 +85,10 @@ extension Recognizer {
                 try descriptor?.averagedEmbeddings(self, batch.images)
                 ?? GradientMode.disabled { self(batch.images) }
             let count = batch.labels.count
+            let perPicture = output.count / max(1, count)
+            if let bad = output.withUnsafeScalars({ $0.firstIndex { !$0.isFinite } }) {
+                throw EmbeddingError(path: loader.table.rows[batch.rows[bad / perPicture]].path)
+            }
             guard output.shape[0] != count else {
                 parts.append(output)
                 continue

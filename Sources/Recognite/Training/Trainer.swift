@@ -112,7 +112,9 @@ public final class Trainer {
                 average == nil
                     ? "it holds a moving average of the weights" : "it holds no moving average of the weights")
         }
-        guard checkpoint.progress.batch <= loader.batchCount, checkpoint.progress.epoch <= settings.epochs else {
+        guard (0...loader.batchCount).contains(checkpoint.progress.batch),
+            (0...settings.epochs).contains(checkpoint.progress.epoch), checkpoint.progress.step >= 0
+        else {
             throw mismatch(
                 "it is at batch \(checkpoint.progress.batch) of epoch \(checkpoint.progress.epoch); this run has "
                     + "\(loader.batchCount) batches and \(settings.epochs) epochs")

@@ -29,7 +29,9 @@ public struct TrainingRun {
         let loss = try configuration.makeLoss()
         recognizer = try configuration.makeRecognizer(
             classes: loss.input == .embeddings ? nil : loader.classCount * loss.centersPerClass, from: store)
-        try recognizer.checkInput(shape: [2, configuration.size, configuration.size, 3])
+        // In training mode: a batch of one picture leaves some batch norms with a single value.
+        let fewest = min(2, configuration.batchSize, loader.sampleCount)
+        try recognizer.checkInput(shape: [fewest, configuration.size, configuration.size, 3])
         let evaluation = try configuration.makeEvaluation(validation)
         let recognizer = recognizer
         trainer = Trainer(
