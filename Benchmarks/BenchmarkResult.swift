@@ -2,7 +2,7 @@ import Foundation
 import Recognite
 
 /// One measured cell.
-struct BenchmarkResult: Encodable {
+struct BenchmarkResult: JSONLine {
     let model: String
     let batch: Int
     let threads: Int
@@ -73,12 +73,6 @@ struct BenchmarkResult: Encodable {
         #else
             return Double(usage().ru_maxrss) / 1024 / 1024
         #endif
-    }
-
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys]
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 
     private static let columns = [24, 6, 8, 11, 11, 12]

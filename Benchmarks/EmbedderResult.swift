@@ -2,7 +2,7 @@ import Foundation
 import Recognite
 
 /// An `Embedder` beside direct calls of its recognizer.
-struct EmbedderResult: Encodable {
+struct EmbedderResult: JSONLine {
     let model: String
     let threads: Int
     /// Median of direct calls on one image.
@@ -74,12 +74,6 @@ struct EmbedderResult: Encodable {
         return EmbedderResult(
             model: name, threads: Engine.threads, directMilliseconds: directTime, loneCallerMilliseconds: loneTime,
             batchThroughput: 1000 / batchTime, callersThroughput: 1000 / callersTime)
-    }
-
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys]
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 
     var text: String {

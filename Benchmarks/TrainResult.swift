@@ -2,7 +2,7 @@ import Foundation
 import Recognite
 
 /// One measured cell of training: forward pass, backward pass and step of a classifier with 1000 classes.
-struct TrainResult: Encodable {
+struct TrainResult: JSONLine {
     /// What is trained: a model, and the square images of one batch.
     struct Cell: Equatable {
         let model: String
@@ -91,12 +91,6 @@ struct TrainResult: Encodable {
     /// The side that the model must be made for: only where it is fixed.
     private static func imageSize(_ cell: Cell) -> Int? {
         cell.model.hasPrefix("vit_") || cell.model == "maxvit_t" ? cell.side : nil
-    }
-
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys]
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 
     var text: String {
