@@ -78,6 +78,9 @@ public final class Embedder: Sendable {
 
     /// How many requests wait for their batch to start, for tests.
     package var queuedRequests: Int { core.queuedRequests }
+
+    /// How many requests the next batch waits for, within the maximum delay, for tests.
+    package var wantedRequests: Int { core.wantedRequests }
 }
 
 /// A request to an ``Embedder`` that has been stopped.
@@ -117,6 +120,7 @@ private final class Core: @unchecked Sendable {
     private var isStopped = false
 
     var queuedRequests: Int { condition.withLock { pending.count } }
+    var wantedRequests: Int { condition.withLock { wanted } }
 
     init(_ recognizer: Recognizer, maximumBatchSize: Int, maximumDelay: TimeInterval) {
         self.recognizer = recognizer
