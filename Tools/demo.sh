@@ -60,7 +60,7 @@ for number in 1 2; do
 done
 mv "$work/images_background_small2/"{"Japanese_(katakana)",Sanskrit,Tagalog} "$work/unseen/"
 echo
-echo "Training on the handwriting of five alphabets for half a minute. After each epoch, characters of three other alphabets"
+echo "Training on the handwriting of five alphabets for a quarter of a minute. After each epoch, characters of three other alphabets"
 echo "are recognized by one example of each (accuracy, of 106 characters):"
 echo
 "$recognite" train --data "$work/images_background_small1" --val-data "$work/unseen" --model shufflenet_v2_x0_5 --size 48 \
