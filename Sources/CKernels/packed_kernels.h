@@ -139,8 +139,8 @@ CK_INLINE void tile_pixels(const ck_conv2d_shape *s, int64_t row, int64_t rows, 
 static void point_at_taps(const ck_packed_run *run, int64_t row, int64_t rows, const float **pointers) {
     const ck_conv2d_shape *s = &run->conv->shape;
     const int64_t stride = run->conv->strides.x;
-    int64_t n[PACKED_ROWS], h[PACKED_ROWS], w[PACKED_ROWS];
-    int64_t first[PACKED_ROWS];
+    int64_t n[TILE_ROWS], h[TILE_ROWS], w[TILE_ROWS];
+    int64_t first[TILE_ROWS];
     tile_pixels(s, row, rows, n, h, w);
     for (int64_t i = 0; i < rows; i++) first[i] = ((n[i] * s->h + h[i]) * s->w + w[i]) * stride;
     for (int64_t kh = 0; kh < s->kh; kh++) {
@@ -161,7 +161,7 @@ static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t 
                                  float *inputs) {
     const ck_conv2d_shape *s = &run->conv->shape;
     const int64_t c = s->c;
-    int64_t n[PACKED_ROWS], h[PACKED_ROWS], w[PACKED_ROWS];
+    int64_t n[TILE_ROWS], h[TILE_ROWS], w[TILE_ROWS];
     tile_pixels(s, row, rows, n, h, w);
     for (int64_t kh = 0; kh < s->kh; kh++, pointers += rows) {
         for (int64_t i = 0; i < rows; i++) {

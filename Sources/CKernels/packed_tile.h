@@ -2,8 +2,7 @@
 // the row's inputs go by. Rows are pointers, one per segment of consecutive floats: a tap's channels, or a whole row of
 // the kernel.
 
-// Rows x vectors of a tile: 12 x 2 accumulators, two weights and a few inputs are AVX-512's 32 registers; 6 x 2 AVX2's 16.
-#define PACKED_ROWS (CK_VL == 16 ? 12 : CK_VL == 8 ? 6 : 4)
+#include "tile_sizes.h"
 
 #ifndef CK_PACKED_TILE_H
 #define CK_PACKED_TILE_H
@@ -27,22 +26,13 @@ typedef struct {
 
 #endif
 
-// The rest of a panel that is no multiple of AVX-512's 16: 8 lanes, two of which take the time of one of 16 on a Zen 4.
-#define CK_HALF (CK_VL == 16 ? 8 : CK_VL)
-#define vh CK_NAME(vh)
-typedef float vh __attribute__((ext_vector_type(CK_HALF)));
-#define vh_unaligned CK_NAME(vh_unaligned)
-typedef float vh_unaligned __attribute__((ext_vector_type(CK_HALF), aligned(4), may_alias));
-
-#define UNROLL _Pragma("clang loop unroll(full)")
-
 // rows and width are constants where this is inlined; width = 2 CK_VL at most.
 #define packed_tile CK_NAME(packed_tile)
 CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int width) {
     const int full = width / CK_VL;
     const bool half = width % CK_VL != 0;
-    vf sum[PACKED_ROWS][2];
-    vh rest[PACKED_ROWS];
+    vf sum[TILE_ROWS][2];
+    vh rest[TILE_ROWS];
     UNROLL for (int i = 0; i < rows; i++) {
         const float *start = t->start + i * t->start_step;
         UNROLL for (int v = 0; v < full; v++) sum[i][v] = v_load(start + v * CK_VL);
@@ -52,7 +42,7 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
     const float *const *pointers = t->rows;
     const int64_t length = t->length, offset = t->offset;
     for (int64_t s = t->segments; s > 0; s--, pointers += rows) {
-        const float *x[PACKED_ROWS];
+        const float *x[TILE_ROWS];
         UNROLL for (int i = 0; i < rows; i++) x[i] = pointers[i] + offset;
         for (int64_t k = 0; k < length; k++, w += width) {
             vf weights[2];
@@ -94,19 +84,6 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
     }
 }
 
-#if CK_VL == 16
-#define FOR_EACH_ROWS(F, width)                                                                                  \
-    F(1, width) F(2, width) F(3, width) F(4, width) F(5, width) F(6, width) F(7, width) F(8, width) F(9, width) \
-    F(10, width) F(11, width) F(12, width)
-#define FOR_EACH_WIDTH(G, F) G(F, 8) G(F, 16) G(F, 24) G(F, 32)
-#elif CK_VL == 8
-#define FOR_EACH_ROWS(F, width) F(1, width) F(2, width) F(3, width) F(4, width) F(5, width) F(6, width)
-#define FOR_EACH_WIDTH(G, F) G(F, 8) G(F, 16)
-#else
-#define FOR_EACH_ROWS(F, width) F(1, width) F(2, width) F(3, width) F(4, width)
-#define FOR_EACH_WIDTH(G, F) G(F, 4) G(F, 8)
-#endif
-
 #define TILE_FUNCTION(rows, width) \
     static void CK_NAME(packed_tile_##rows##_##width)(const ck_packed_tile *t) { packed_tile(t, rows, width); }
 #define TILE_NAME(rows, width) CK_NAME(packed_tile_##rows##_##width),
@@ -116,7 +93,4 @@ FOR_EACH_WIDTH(FOR_EACH_ROWS, TILE_FUNCTION)
 
 // [width / grain - 1][rows - 1]
 #define packed_tiles CK_NAME(packed_tiles)
-static void (*const packed_tiles[4][PACKED_ROWS])(const ck_packed_tile *) = {FOR_EACH_WIDTH(TILE_ROW, TILE_NAME)};
-
-#undef FOR_EACH_ROWS
-#undef FOR_EACH_WIDTH
+static void (*const packed_tiles[4][TILE_ROWS])(const ck_packed_tile *) = {FOR_EACH_WIDTH(TILE_ROW, TILE_NAME)};

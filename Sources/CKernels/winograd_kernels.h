@@ -7,16 +7,15 @@
 // the weights' polynomial at one point each times a factor, stays as it is when Bt takes the factor's change. So at
 // 14 x 14 an image takes (6 + 6 + 6 + 4)^2 = 484 products a channel pair, where whole tiles take 576.
 //
-// Scratch of a block of tiles:
+// Scratch of a block of tiles and a chunk of groups, with C input channels:
 //     zeros     [C]                          what the padding reads
 //     inputs    [n^2][C / 16][tiles][16]     transformed: rows of a matrix product at constant offsets
-//     products  [panels][n^2][tiles][panel]
+//     products  [n^2][tiles][columns]        of as many panels as there is room for
 // with planes set apart by some more floats, since strides of 4096 bytes would have all planes share few cache sets.
 #include "activations.h"
+#include "tile_sizes.h"
 
 #define PANEL (2 * CK_VL)
-// Tiles x panel in registers: 24 + 3 of AVX-512's 32, 12 + 3 of 16 otherwise.
-#define ROWS (CK_VL == 16 ? 12 : 6)
 
 // Relative error (root mean square) of m = 4, 64 and 512 channels: 6e-7 and 1.9e-6; with 1 and 2, 1.2e-6 and 4.3e-6; a
 // direct loop's is 3e-7 and 8e-7.
@@ -88,43 +87,47 @@ CK_INLINE void weight_points(int64_t m, vf g0, vf g1, vf g2, vf *p) {
     p[m + 1] = g2;
 }
 
-// From [O, 3, 3, C] or, if it is not null, from a view.
+// From [O, 3, 3, C / groups] or, if it is not null, from a view.
 #define pack_weights CK_NAME(pack_weights)
 static void pack_weights(const ck_winograd_conv *conv, const float *weight, const ck_weight_view *view, int64_t begin,
                          int64_t end, float *packed) {
-    const int64_t m = conv->m, n = m + 2, channels = conv->shape.c, outputs = conv->shape.o;
-    const int64_t plane = channels * PANEL;
+    const ck_conv2d_shape *s = &conv->shape;
+    const int64_t m = conv->m, n = m + 2, channels = s->c / s->groups;
     // Sixteen channels at a time, turned so that a vector has one channel of several output channels.
     float turned[16 * 9 * PANEL];
-    for (int64_t panel = begin; panel < end; panel++) {
-        float *to = packed + panel * n * n * plane;
-        const int64_t o_count = min_of(PANEL, outputs - panel * PANEL);
-        for (int64_t i = 0; i < 16 * 9 * PANEL; i++) turned[i] = 0;
+    for (int64_t i = 0; i < 16 * 9 * PANEL; i++) turned[i] = 0;
+    for (int64_t p = begin; p < end; p++) {
+        const ck_winograd_panel panel = ck_winograd_panel_at(conv, p);
+        const int64_t width = panel.width, plane = channels * width;
         for (int64_t c_begin = 0; c_begin < channels; c_begin += 16) {
             const int64_t c_count = min_of(16, channels - c_begin);
             for (int64_t c = 0; view && c < c_count; c++) {
-                const float *from = view->first + (c_begin + c) * view->input + panel * PANEL;
+                const float *from = view->first + panel.group * view->group + (c_begin + c) * view->input + panel.first;
                 for (int64_t t = 0; t < 9; t++)
-                    v_copy(turned + (c * 9 + t) * PANEL, from + t / 3 * view->kh + t % 3 * view->kw, o_count);
+                    v_copy(turned + (c * 9 + t) * PANEL, from + t / 3 * view->kh + t % 3 * view->kw, panel.columns);
             }
-            for (int64_t o = 0; !view && o < o_count; o++) {
-                const float *from = weight + (panel * PANEL + o) * 9 * channels + c_begin;
+            for (int64_t o = 0; !view && o < panel.columns; o++) {
+                const float *from = weight + (panel.o + o) * 9 * channels + c_begin;
                 for (int64_t t = 0; t < 9; t++)
                     for (int64_t c = 0; c < c_count; c++) turned[(c * 9 + t) * PANEL + o] = from[t * channels + c];
             }
+            // The columns beyond the panel's are zeros.
+            for (int64_t i = 0; i < 16 * 9; i++)
+                for (int64_t o = panel.columns; o < width; o++) turned[i * PANEL + o] = 0;
             for (int64_t c = 0; c < c_count; c++) {
-                for (int64_t half = 0; half < 2; half++) {
-                    const float *g = turned + c * 9 * PANEL + half * CK_VL;
-                    float *at = to + (c_begin + c) * PANEL + half * CK_VL;
-                    vf columns[3][6], points[6];
+                V_EACH(v, width, lanes, {
+                    const float *g = turned + c * 9 * PANEL + v;
+                    float *at = packed + panel.weights + (c_begin + c) * width + v;
+                    vf columns[3][6];
+                    vf points[6];
                     for (int64_t j = 0; j < 3; j++)
                         weight_points(m, v_load(g + j * PANEL), v_load(g + (3 + j) * PANEL),
                                       v_load(g + (6 + j) * PANEL), columns[j]);
                     for (int64_t i = 0; i < n; i++) {
                         weight_points(m, columns[0][i], columns[1][i], columns[2][i], points);
-                        for (int64_t j = 0; j < n; j++) v_store(at + (i * n + j) * plane, points[j]);
+                        for (int64_t j = 0; j < n; j++) v_store_n(at + (i * n + j) * plane, points[j], lanes);
                     }
-                }
+                });
             }
         }
     }
@@ -172,98 +175,154 @@ CK_INLINE void input_whole(const float *x, int64_t row, int64_t column, const fl
 #undef PIXEL
 }
 
-// Any tile: of r_h x r_w outputs.
-#define input_any CK_NAME(input_any)
-static void input_any(int64_t m, int64_t r_h, int64_t r_w, const float *const *pixels, int64_t c, int64_t lanes,
-                      float *const *to, int64_t offset) {
-    const int64_t n = m + 2;
+// `lanes` channels of a tile of r_h x r_w outputs, constants where this is inlined.
+#define input_part CK_NAME(input_part)
+CK_INLINE void input_part(const int r_h, const int r_w, const float *const *pixels, int64_t c, int64_t lanes,
+                          float *const *to, int64_t offset) {
     vf t[6][6], d[6], p[6];
-    for (int64_t j = 0; j < r_w + 2; j++) {
-        for (int64_t i = 0; i < r_h + 2; i++) d[i] = v_load_n(pixels[i * n + j] + c, lanes);
+    UNROLL for (int j = 0; j < r_w + 2; j++) {
+        UNROLL for (int i = 0; i < r_h + 2; i++) d[i] = v_load_n(pixels[i * 6 + j] + c, lanes);
         input_points(r_h, d, p);
-        for (int64_t i = 0; i < r_h + 2; i++) t[i][j] = p[i];
+        UNROLL for (int i = 0; i < r_h + 2; i++) t[i][j] = p[i];
     }
-    for (int64_t i = 0; i < r_h + 2; i++) {
-        float *const *row = to + (i <= r_h ? i : m + 1) * n;
+    UNROLL for (int i = 0; i < r_h + 2; i++) {
+        float *const *row = to + (i <= r_h ? i : 5) * 6;
         input_points(r_w, t[i], p);
-        for (int64_t j = 0; j <= r_w; j++) v_store(row[j] + offset, p[j]);
-        v_store(row[m + 1] + offset, p[r_w + 1]);
+        UNROLL for (int j = 0; j <= r_w; j++) v_store(row[j] + offset, p[j]);
+        v_store(row[5] + offset, p[r_w + 1]);
     }
 }
 
-// One tile, all channels, to where its row is in each plane.
+// Tiles of each size by a function of its own, [r_h - 1][r_w - 1].
+#define FOR_EACH_EXTENT(F) \
+    F(1, 1) F(1, 2) F(1, 3) F(1, 4) F(2, 1) F(2, 2) F(2, 3) F(2, 4) F(3, 1) F(3, 2) F(3, 3) F(3, 4) F(4, 1) F(4, 2) F(4, 3)
+#define EXTENTS(name)                                                                                       \
+    {{CK_NAME(name##_1_1), CK_NAME(name##_1_2), CK_NAME(name##_1_3), CK_NAME(name##_1_4)},                  \
+     {CK_NAME(name##_2_1), CK_NAME(name##_2_2), CK_NAME(name##_2_3), CK_NAME(name##_2_4)},                  \
+     {CK_NAME(name##_3_1), CK_NAME(name##_3_2), CK_NAME(name##_3_3), CK_NAME(name##_3_4)},                  \
+     {CK_NAME(name##_4_1), CK_NAME(name##_4_2), CK_NAME(name##_4_3), CK_NAME(name##_4_4)}}
+
+#define INPUT_FUNCTION(r_h, r_w)                                                                            \
+    static void CK_NAME(input_part_##r_h##_##r_w)(const float *const *pixels, int64_t channels,             \
+                                                  float *const *to, int64_t step) {                         \
+        V_EACH(c, channels, lanes, input_part(r_h, r_w, pixels, c, lanes, to, c / 16 * step + c % 16););    \
+    }
+FOR_EACH_EXTENT(INPUT_FUNCTION)
+#undef INPUT_FUNCTION
+
+static void CK_NAME(input_part_4_4)(const float *const *pixels, int64_t channels, float *const *to, int64_t step) {
+    V_EACH(c, channels, lanes, input_whole(0, 0, 0, pixels, c, lanes, to, c / 16 * step + c % 16););
+}
+
+#define input_parts CK_NAME(input_parts)
+static void (*const input_parts[4][4])(const float *const *, int64_t, float *const *, int64_t) = EXTENTS(input_part);
+
+// One tile, `channels` channels from x on, to where its row is in each plane: to[6 i + j], the infinite points at 5.
 #define input_tile CK_NAME(input_tile)
-static void input_tile(const ck_winograd_conv *conv, const ck_winograd_tile *tile, const float *x, const float *zeros,
-                       float *const *to) {
+static void input_tile(const ck_winograd_conv *conv, const ck_winograd_tile *tile, const float *x, int64_t channels,
+                       const float *zeros, float *const *to) {
     const ck_conv2d_shape *s = &conv->shape;
-    const int64_t m = conv->m, n = m + 2, stride = conv->strides.x, step = conv->block_tiles * 16;
+    const int64_t m = conv->m, stride = conv->strides.x, step = conv->block_tiles * 16;
     const int64_t h = tile->h * m - s->pad_top, w = tile->w * m - s->pad_left;
     const float *image = x + tile->image * s->h * s->w * stride;
-    const bool whole = m == 4 && tile->r_h == 4 && tile->r_w == 4;
-    if (whole && h >= 0 && w >= 0 && h + 6 <= s->h && w + 6 <= s->w) {
+    if (tile->r_h == 4 && tile->r_w == 4 && h >= 0 && w >= 0 && h + 6 <= s->h && w + 6 <= s->w) {
         const float *first = image + (h * s->w + w) * stride;
-        V_EACH(c, s->c, lanes,
+        V_EACH(c, channels, lanes,
                input_whole(first, s->w * stride, stride, 0, c, lanes, to, c / 16 * step + c % 16););
         return;
     }
     const float *pixels[36];
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) {
+    for (int64_t i = 0; i < tile->r_h + 2; i++)
+        for (int64_t j = 0; j < tile->r_w + 2; j++) {
             const bool inside = h + i >= 0 && h + i < s->h && w + j >= 0 && w + j < s->w;
-            pixels[i * n + j] = inside ? image + ((h + i) * s->w + w + j) * stride : zeros;
+            pixels[i * 6 + j] = inside ? image + ((h + i) * s->w + w + j) * stride : zeros;
         }
-    if (whole)
-        V_EACH(c, s->c, lanes, input_whole(0, 0, 0, pixels, c, lanes, to, c / 16 * step + c % 16););
-    else
-        V_EACH(c, s->c, lanes,
-               input_any(m, tile->r_h, tile->r_w, pixels, c, lanes, to, c / 16 * step + c % 16););
+    input_parts[tile->r_h - 1][tile->r_w - 1](pixels, channels, to, step);
 }
 
-// products[r, panel] = the sum over the channels of inputs[r, c] weight[c, panel] for `rows` tiles, a constant where this
-// is inlined. Meanwhile 32 / share floats of `next` a channel go to the second-level cache.
+// What a tile of the product works on.
+#ifndef CK_WINOGRAD_PRODUCT
+#define CK_WINOGRAD_PRODUCT
+typedef struct {
+    const float *inputs;  // of the first row; a row's sixteen channels lie together, the next sixteen `step` floats further
+    int64_t step;
+    int64_t first, channels;   // the first channel's place in its sixteen; the number of channels
+    const float *weight;       // [planes, channels, width]
+    const float *next;         // what goes to the second-level cache meanwhile, next_step floats a channel
+    int64_t next_step;
+    float *products;           // [rows, width], row_stride floats apart
+    int64_t row_stride;
+    int64_t planes, input_plane, product_plane;  // how many planes, and how far they are apart
+} ck_winograd_product;
+#endif
+
+// rows and width are constants where this is inlined.
 #define multiply_rows CK_NAME(multiply_rows)
-CK_INLINE void multiply_rows(int rows, int64_t channels, const float *inputs, int64_t step, const float *weight,
-                             const float *next, int64_t next_step, float *products) {
-    vf sum[ROWS][2];
-    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = v_splat(0);
-    for (; channels > 0; channels -= 16, inputs += step) {
-        const int64_t count = min_of(16, channels);
-        for (int64_t c = 0; c < count; c++, weight += PANEL, next += next_step) {
-            const vf w0 = v_load(weight), w1 = v_load(weight + CK_VL);
-            __builtin_prefetch(next, 0, 2);
-            __builtin_prefetch(next + 16, 0, 2);
-            for (int r = 0; r < rows; r++) {
-                const vf x = v_splat(inputs[r * 16 + c]);
-                sum[r][0] = x * w0 + sum[r][0];
-                sum[r][1] = x * w1 + sum[r][1];
+CK_INLINE void multiply_rows(const ck_winograd_product *t, const int rows, const int width) {
+    const int full = width / CK_VL;
+    const bool half = width % CK_VL != 0;
+    const float *weight = t->weight, *next = t->next;
+    for (int64_t plane = 0; plane < t->planes; plane++) {
+        vf sum[TILE_ROWS][2];
+        vh rest[TILE_ROWS];
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < full; v++) sum[r][v] = v_splat(0);
+            if (half) rest[r] = (vh)(0.0f);
+        }
+        const float *inputs = t->inputs + plane * t->input_plane + t->first;
+        int64_t run = 16 - t->first;
+        for (int64_t left = t->channels; left > 0; left -= run, inputs += t->step - 16 + run, run = 16) {
+            const int64_t count = run < left ? run : left;
+            for (int64_t c = 0; c < count; c++, weight += width) {
+                vf w[2];
+                vh w_rest;
+                UNROLL for (int v = 0; v < full; v++) w[v] = v_load(weight + v * CK_VL);
+                if (half) w_rest = *(const vh_unaligned *)(weight + full * CK_VL);
+                __builtin_prefetch(next, 0, 2);
+                if (full > 1) __builtin_prefetch(next + 16, 0, 2);
+                next += t->next_step;
+                UNROLL for (int r = 0; r < rows; r++) {
+                    const float x = inputs[r * 16 + c];
+                    UNROLL for (int v = 0; v < full; v++) sum[r][v] = x * w[v] + sum[r][v];
+                    if (half) rest[r] = x * w_rest + rest[r];
+                }
             }
         }
-    }
-    for (int r = 0; r < rows; r++) {
-        v_store(products + r * PANEL, sum[r][0]);
-        v_store(products + r * PANEL + CK_VL, sum[r][1]);
+        UNROLL for (int r = 0; r < rows; r++) {
+            float *to = t->products + plane * t->product_plane + r * t->row_stride;
+            UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, sum[r][v]);
+            if (half) *(vh_unaligned *)(to + full * CK_VL) = rest[r];
+        }
     }
 }
 
-// One plane and panel: the rows in groups of about equal height.
+#define TILE_FUNCTION(rows, width) \
+    static void CK_NAME(multiply_rows_##rows##_##width)(const ck_winograd_product *t) { multiply_rows(t, rows, width); }
+#define TILE_NAME(rows, width) CK_NAME(multiply_rows_##rows##_##width),
+#define TILE_ROW(F, width) {FOR_EACH_ROWS(F, width)},
+
+FOR_EACH_WIDTH(FOR_EACH_ROWS, TILE_FUNCTION)
+
+// [width / grain - 1][rows - 1]
+#define multiply_tiles CK_NAME(multiply_tiles)
+static void (*const multiply_tiles[4][TILE_ROWS])(const ck_winograd_product *) = {FOR_EACH_WIDTH(TILE_ROW, TILE_NAME)};
+
+#undef TILE_FUNCTION
+#undef TILE_NAME
+#undef TILE_ROW
+
+// One plane and panel, `all` of whose rows are given: in groups of about equal height.
 #define multiply_plane CK_NAME(multiply_plane)
-static void multiply_plane(int64_t tiles, int64_t channels, const float *inputs, int64_t step, const float *weight,
-                           const float *next, float *products) {
-    if (tiles == 0) return;
-    const int64_t groups = (tiles + ROWS - 1) / ROWS, next_step = PANEL / groups;
-    for (int64_t group = 0; group < groups; group++) {
-        const int64_t begin = group * tiles / groups, rows = (group + 1) * tiles / groups - begin;
-        const float *in = inputs + begin * 16, *ahead = next + group * channels * next_step;
-        float *out = products + begin * PANEL;
-#define CASE(r)                                                                                     \
-    case r: multiply_rows(r, channels, in, step, weight, ahead, next_step, out); break;
-        switch (rows) {
-            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#if CK_VL == 16
-            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
-#endif
-        }
-#undef CASE
+static void multiply_plane(int64_t rows, int64_t width, const ck_winograd_product *all) {
+    const int64_t parts = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    ck_winograd_product part = *all;
+    part.next_step = width / (parts > 0 ? parts : 1);
+    for (int64_t i = 0; i < parts; i++) {
+        const int64_t begin = i * rows / parts, end = (i + 1) * rows / parts;
+        part.inputs = all->inputs + begin * 16;
+        part.next = all->next + i * part.channels * part.next_step;
+        part.products = all->products + begin * part.row_stride;
+        multiply_tiles[width / CK_HALF - 1][end - begin - 1](&part);
     }
 }
 
@@ -317,24 +376,43 @@ CK_INLINE void output_whole(const float *const *from, int64_t offset, vf bias, c
                    place->y + i * place->y_row, place->y_stride, lanes);
 }
 
-#define output_any CK_NAME(output_any)
-static void output_any(int64_t m, int64_t r_h, int64_t r_w, const float *const *from, int64_t offset, vf bias,
-                       const ck_epilogue *epilogue, const output_place *place, int64_t lanes) {
-    const int64_t n = m + 2;
+#define output_part CK_NAME(output_part)
+CK_INLINE void output_part(const int r_h, const int r_w, const float *const *from, int64_t offset, vf bias,
+                           const ck_epilogue *epilogue, const output_place *place, int64_t lanes) {
     vf t[4][6], p[6], v[4];
-    for (int64_t j = 0; j < r_w + 2; j++) {
-        const float *const *column = from + (j <= r_w ? j : m + 1);
-        for (int64_t i = 0; i <= r_h; i++) p[i] = v_load(column[i * n] + offset);
-        p[r_h + 1] = v_load(column[(m + 1) * n] + offset);
+    UNROLL for (int j = 0; j < r_w + 2; j++) {
+        const float *const *column = from + (j <= r_w ? j : 5);
+        UNROLL for (int i = 0; i <= r_h; i++) p[i] = v_load(column[i * 6] + offset);
+        p[r_h + 1] = v_load(column[5 * 6] + offset);
         output_points(r_h, p, v);
-        for (int64_t i = 0; i < r_h; i++) t[i][j] = v[i];
+        UNROLL for (int i = 0; i < r_h; i++) t[i][j] = v[i];
     }
-    for (int64_t i = 0; i < r_h; i++)
+    UNROLL for (int i = 0; i < r_h; i++)
         output_row(r_w, t[i], bias, epilogue, place->residual + i * place->residual_row, place->residual_stride,
                    place->y + i * place->y_row, place->y_stride, lanes);
 }
 
-// One tile, output channels [o, o_end) of a panel, from where its row is in each plane.
+#define OUTPUT_FUNCTION(r_h, r_w)                                                                               \
+    static void CK_NAME(output_part_##r_h##_##r_w)(const float *const *from, int64_t offset, vf bias,           \
+                                                   const ck_epilogue *epilogue, const output_place *place,      \
+                                                   int64_t lanes) {                                             \
+        output_part(r_h, r_w, from, offset, bias, epilogue, place, lanes);                                      \
+    }
+FOR_EACH_EXTENT(OUTPUT_FUNCTION)
+#undef OUTPUT_FUNCTION
+
+static void CK_NAME(output_part_4_4)(const float *const *from, int64_t offset, vf bias, const ck_epilogue *epilogue,
+                                     const output_place *place, int64_t lanes) {
+    output_whole(from, offset, bias, epilogue, place, lanes);
+}
+
+#define output_parts CK_NAME(output_parts)
+static void (*const output_parts[4][4])(const float *const *, int64_t, vf, const ck_epilogue *, const output_place *,
+                                        int64_t) = EXTENTS(output_part);
+#undef FOR_EACH_EXTENT
+#undef EXTENTS
+
+// One tile, output channels [o, o_end), from where their products are in each plane.
 #define output_tile CK_NAME(output_tile)
 static void output_tile(const ck_winograd_conv *conv, const ck_winograd_tile *tile, const ck_operands *operands,
                         int64_t o, int64_t o_end, const float *const *from) {
@@ -342,7 +420,7 @@ static void output_tile(const ck_winograd_conv *conv, const ck_winograd_tile *ti
     const int64_t m = conv->m, y_stride = conv->strides.y;
     const int64_t residual_stride = conv->epilogue.combine == CK_COMBINE_NONE ? 0 : conv->strides.residual;
     const int64_t pixel = (tile->image * s->oh + tile->h * m) * s->ow + tile->w * m;
-    const bool whole = m == 4 && tile->r_h == 4 && tile->r_w == 4;
+    const bool whole = tile->r_h == 4 && tile->r_w == 4;
     V_EACH(c, o_end - o, lanes, {
         const vf bias = operands->bias ? v_load_n(operands->bias + o + c, lanes) : v_splat(0);
         const output_place place = {
@@ -357,66 +435,111 @@ static void output_tile(const ck_winograd_conv *conv, const ck_winograd_tile *ti
         if (whole)
             output_whole(from, c, bias, &conv->epilogue, &place, lanes);
         else
-            output_any(m, tile->r_h, tile->r_w, from, c, bias, &conv->epilogue, &place, lanes);
+            output_parts[tile->r_h - 1][tile->r_w - 1](from, c, bias, &conv->epilogue, &place, lanes);
     });
+}
+
+// The inputs of a block, of `channels` channels from x on.
+#define transform_inputs CK_NAME(transform_inputs)
+static void transform_inputs(const ck_winograd_conv *conv, const ck_winograd_layout *layout, int64_t block,
+                             const float *x, int64_t channels, const float *zeros, float *inputs) {
+    float *to[36];
+    for (ck_winograd_walk walk = ck_winograd_start(conv, block); walk.left > 0; ck_winograd_next(conv, &walk)) {
+        for (int64_t p = 0; p < layout->planes; p++)
+            to[layout->slot[p]] = inputs + p * layout->input_plane + walk.rows[layout->count[p]] * 16;
+        input_tile(conv, &walk.tile, x, channels, zeros, to);
+    }
+}
+
+// The outputs of a block, channels [o, o_end), from products whose first column is o's.
+#define transform_outputs CK_NAME(transform_outputs)
+static void transform_outputs(const ck_winograd_conv *conv, const ck_winograd_layout *layout, int64_t block,
+                              const ck_operands *operands, int64_t o, int64_t o_end, const float *products) {
+    const float *from[36];
+    for (ck_winograd_walk walk = ck_winograd_start(conv, block); walk.left > 0; ck_winograd_next(conv, &walk)) {
+        for (int64_t p = 0; p < layout->planes; p++)
+            from[layout->slot[p]] =
+                products + p * layout->product_plane + walk.rows[layout->count[p]] * layout->columns;
+        output_tile(conv, &walk.tile, operands, o, o_end, from);
+    }
+}
+
+// The products of panels [begin, end), which are of one group, for planes of rows[p] rows.
+#define multiply_panels CK_NAME(multiply_panels)
+static void multiply_panels(const ck_winograd_conv *conv, const ck_winograd_layout *layout, const float *weight,
+                            int64_t begin, int64_t end, const int64_t *rows, const float *inputs, int64_t first,
+                            float *products) {
+    const int64_t channels = conv->shape.c / conv->shape.groups;
+    const int64_t o = ck_winograd_panel_at(conv, begin).o;
+    // As many planes at once as the first-level cache has room for their weights.
+    const int64_t most = max_of(1, 4096 / (channels * min_of(PANEL, conv->shape.o / conv->shape.groups)));
+    for (int64_t p = 0, planes = 1; p < layout->planes; p += planes) {
+        for (planes = 1; planes < most && p + planes < layout->planes && rows[p + planes] == rows[p];) planes++;
+        ck_winograd_panel panel = ck_winograd_panel_at(conv, begin);
+        for (int64_t i = begin; i < end; i++) {
+            // What is multiplied next: the next panel, the first one of the next planes, or another group's panel.
+            const bool last = i + 1 == end, last_planes = p + planes == layout->planes;
+            const ck_winograd_panel next =
+                ck_winograd_panel_at(conv, !last ? i + 1 : last_planes && end < conv->panels ? end : begin);
+            const int64_t next_plane = !last ? p : last_planes ? 0 : p + planes;
+            const ck_winograd_product product = {
+                .inputs = inputs + p * layout->input_plane,
+                .step = conv->block_tiles * 16,
+                .first = first,
+                .channels = channels,
+                .weight = weight + panel.weights + p * channels * panel.width,
+                .next = weight + next.weights + next_plane * channels * next.width,
+                .products = products + p * layout->product_plane + (panel.o - o),
+                .row_stride = layout->columns,
+                .planes = planes,
+                .input_plane = layout->input_plane,
+                .product_plane = layout->product_plane,
+            };
+            multiply_plane(rows[p], panel.width, &product);
+            panel = next;
+        }
+    }
 }
 
 static void CK_NAME(ck_winograd_run)(const ck_winograd_conv *conv, const ck_operands *operands, int64_t begin,
                                      int64_t end, float *scratch) {
+    const ck_conv2d_shape *s = &conv->shape;
     const ck_winograd_layout layout = ck_winograd_layout_of(conv);
-    const int64_t n = conv->m + 2, planes = n * n, channels = conv->shape.c, step = conv->block_tiles * 16;
+    const int64_t channels = s->c / s->groups, panels = conv->panels / s->groups;  // of a group
     float *zeros = scratch, *inputs = scratch + layout.inputs, *products = scratch + layout.products;
     for (int64_t c = 0; c < layout.inputs; c++) zeros[c] = 0;
-    int64_t transformed = -1;  // the block that inputs holds
+    int64_t transformed = -1;  // the block and chunk that inputs holds
     for (int64_t unit = begin; unit < end; unit++) {
-        const int64_t block = unit / conv->panel_splits, split = unit % conv->panel_splits;
-        const int64_t panel_begin = split * conv->panels / conv->panel_splits;
-        const int64_t panel_end = (split + 1) * conv->panels / conv->panel_splits;
-        ck_winograd_walk walk;
-        if (transformed != block) {
-            float *to[36];
-            for (walk = ck_winograd_start(conv, block); walk.left > 0; ck_winograd_next(conv, &walk)) {
-                for (int64_t p = 0; p < planes; p++)
-                    to[p] = inputs + p * layout.input_plane + ck_winograd_row(&walk, conv->m, p) * 16;
-                input_tile(conv, &walk.tile, operands->x, zeros, to);
+        const int64_t part = unit / conv->panel_splits, split = unit % conv->panel_splits;
+        const int64_t block = part / conv->chunks, chunk = part % conv->chunks;
+        const int64_t group = chunk * s->groups / conv->chunks, group_end = (chunk + 1) * s->groups / conv->chunks;
+        if (transformed != part)
+            transform_inputs(conv, &layout, block, operands->x + group * channels, (group_end - group) * channels,
+                             zeros, inputs);
+        transformed = part;
+        ck_winograd_walk all = ck_winograd_start(conv, block);
+        while (all.left > 0) ck_winograd_next(conv, &all);
+        int64_t rows[36];
+        for (int64_t p = 0; p < layout.planes; p++) rows[p] = all.rows[layout.count[p]];
+        const int64_t count = (group_end - group) * panels;
+        const int64_t panel_end = group * panels + (split + 1) * count / conv->panel_splits;
+        for (int64_t i = group * panels + split * count / conv->panel_splits; i < panel_end; i += conv->panel_group) {
+            const int64_t i_end = min_of(panel_end, i + conv->panel_group);
+            const int64_t o = ck_winograd_panel_at(conv, i).o;
+            for (int64_t from = i, to; from < i_end; from = to) {
+                const ck_winograd_panel panel = ck_winograd_panel_at(conv, from);
+                const int64_t c = (panel.group - group) * channels;
+                to = min_of(i_end, (panel.group + 1) * panels);
+                multiply_panels(conv, &layout, operands->weight, from, to, rows,
+                                inputs + c / 16 * conv->block_tiles * 16, c % 16, products + (panel.o - o));
             }
-            transformed = block;
-        } else {
-            for (walk = ck_winograd_start(conv, block); walk.left > 0;) ck_winograd_next(conv, &walk);
-        }
-        for (int64_t group = panel_begin; group < panel_end; group += conv->panel_group) {
-            const int64_t group_end = min_of(panel_end, group + conv->panel_group);
-            for (int64_t p = 0; p < planes; p++) {
-                for (int64_t panel = group; panel < group_end; panel++) {
-                    const float *weight = operands->weight + (panel * planes + p) * channels * PANEL;
-                    int64_t next_panel = panel + 1, next_plane = p;
-                    if (next_panel == group_end) {
-                        next_panel = p + 1 < planes ? group : group_end < panel_end ? group_end : panel;
-                        next_plane = p + 1 < planes ? p + 1 : group_end < panel_end ? 0 : p;
-                    }
-                    const float *next = operands->weight + (next_panel * planes + next_plane) * channels * PANEL;
-                    multiply_plane(ck_winograd_row(&walk, conv->m, p), channels, inputs + p * layout.input_plane, step,
-                                   weight, next,
-                                   products + ((panel - group) * planes + p) * layout.product_plane);
-                }
-            }
-            for (int64_t panel = group; panel < group_end; panel++) {
-                const float *from[36];
-                const float *of_panel = products + (panel - group) * planes * layout.product_plane;
-                ck_winograd_walk out;
-                for (out = ck_winograd_start(conv, block); out.left > 0; ck_winograd_next(conv, &out)) {
-                    for (int64_t p = 0; p < planes; p++)
-                        from[p] = of_panel + p * layout.product_plane + ck_winograd_row(&out, conv->m, p) * PANEL;
-                    output_tile(conv, &out.tile, operands, panel * PANEL,
-                                min_of(conv->shape.o, (panel + 1) * PANEL), from);
-                }
-            }
+            const ck_winograd_panel last = ck_winograd_panel_at(conv, i_end - 1);
+            transform_outputs(conv, &layout, block, operands, o, last.o + last.columns, products);
         }
     }
 }
 
 #undef PANEL
-#undef ROWS
 #undef A
 #undef B
 #undef A2

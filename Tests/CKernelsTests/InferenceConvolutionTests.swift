@@ -58,7 +58,9 @@ extension KernelTests {
                 case .winograd:
                     (shape.kh, shape.kw) = (3, 3)
                     (shape.pad_top, shape.pad_left) = (pick(0, 1, 2), pick(0, 1, 2))
-                    (shape.c, shape.o) = (pick(1, 3, 16, 30, 64), pick(1, 7, 16, 31, 33, 80))
+                    shape.groups = pick(1, 1, 2, 3, 10)
+                    shape.c = shape.groups * pick(1, 3, 8, 16, 30, 64)
+                    shape.o = shape.groups * pick(1, 7, 8, 16, 24, 31, 33, 80)
                     combines.removeLast()
                 case .depthwise:
                     let k: Int64 = pick(3, 5, 7, 2)
@@ -468,7 +470,7 @@ extension KernelTests {
             #expect(ck_winograd_suits([shape], 2))
             let changes: [(inout ck_conv2d_shape) -> Void] = [
                 { $0.kh = 5 }, { $0.kw = 1 }, { $0.stride_h = 2 }, { $0.stride_w = 2 }, { $0.dilation_h = 2 },
-                { $0.dilation_w = 2 }, { $0.groups = 2 }, { $0.pad_top = 3 }, { $0.pad_left = 3 }, { $0.c = 15 },
+                { $0.dilation_w = 2 }, { $0.groups = 16 }, { $0.pad_top = 3 }, { $0.pad_left = 3 }, { $0.c = 15 },
                 { $0.o = 15 },
             ]
             for (index, change) in changes.enumerated() {
@@ -477,6 +479,11 @@ extension KernelTests {
                 #expect(!ck_winograd_suits([other], 2), "change \(index)")
             }
             #expect(!ck_winograd_suits([Self.winogradShape(c: 512, o: 512, images: 1, size: 4)], 2))
+            for (groups, size, suits) in [(8, 14, true), (2, 7, true), (4, 7, false)] {
+                var grouped = Self.winogradShape(c: 64, o: 64, images: 1, size: size)
+                grouped.groups = groups.int64
+                #expect(ck_winograd_suits([grouped], 2) == suits, "\(groups) groups, \(size) x \(size)")
+            }
             for (c, o, images, size, m) in [
                 (512, 512, 1, 7, 2), (160, 320, 1, 7, 3), (128, 256, 1, 6, 2), (64, 64, 1, 7, 4), (160, 320, 8, 7, 4),
                 (512, 512, 1, 14, 4),

@@ -12,6 +12,7 @@ extension KernelTests {
             .init(h: 4, w: 5, c: 40, o: 37, k: (1, 1)),
             .init(h: 4, w: 5, c: 35, o: 18, k: (3, 3), pad: (1, 1)),
             .init(h: 9, w: 9, c: 70, o: 33, k: (3, 3), pad: (1, 1)),
+            .init(h: 9, w: 9, c: 72, o: 120, k: (3, 3), pad: (1, 1), groups: 3),
             .init(h: 4, w: 5, c: 12, o: 20, k: (2, 5), pad: (1, 2)),
             .init(h: 4, w: 5, c: 12, o: 70, k: (3, 2), pad: (1, 1), groups: 2),
         ]

@@ -14,7 +14,7 @@
 #include "ck_level.h"
 
 typedef struct {
-    // 3 x 3, stride 1, dilation 1, one group, padding 0 to 2; any sizes. Not CK_COMBINE_INTERLEAVE.
+    // 3 x 3, stride 1, dilation 1, padding 0 to 2; any sizes and groups. Not CK_COMBINE_INTERLEAVE.
     ck_conv2d_shape shape;
     ck_strides strides;
     ck_epilogue epilogue;
@@ -29,7 +29,8 @@ typedef struct {
     int64_t m;                    // outputs of a tile in each direction, 2 to 4; tiles at the ends of a row may have less
     int64_t tiles_h, tiles_w;     // of an image
     int64_t blocks, block_tiles;  // blocks of consecutive tiles of all images, and the most tiles that one has
-    int64_t panel_splits;         // a unit is a block and one of the splits of the panels
+    int64_t chunks;               // of groups, whose inputs are transformed together
+    int64_t panel_splits;         // a unit is a block, a chunk and one of the splits of its panels
     int64_t panel_group;          // panels whose products are in scratch at the same time
 } ck_winograd_conv;
 
@@ -42,7 +43,7 @@ void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads);
 // The floats of the packed weights.
 int64_t ck_winograd_weights(const ck_winograd_conv *conv);
 
-// Packs panels [begin, end) from [O, 3, 3, C]; packed is where all panels are.
+// Packs panels [begin, end) from [O, 3, 3, C / groups]; packed is where all panels are.
 void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end, float *packed);
 
 // The same from weights that lie as `view` says; see ck_packed_conv_pack_view.
