@@ -16,17 +16,37 @@ static int64_t ck_packed_terms(const ck_packed_conv *conv) {
     return conv->shape.kh * conv->shape.kw * (conv->shape.c / conv->shape.groups);
 }
 
-// Panel p's group, first output channel (among all), channels, and those with the padding; returns where its weights
-// begin.
-static int64_t ck_packed_panel(const ck_packed_conv *conv, int64_t p, int64_t *group, int64_t *o, int64_t *cols,
-                               int64_t *width) {
+// A panel of output channels, which belong to one group.
+typedef struct {
+    int64_t group, first;    // its group and its first channel within it
+    int64_t o, cols, width;  // its first channel among all, its channels, and those with the padding
+    int64_t weights;         // where its weights begin
+} ck_packed_panel;
+
+static ck_packed_panel ck_packed_panel_at(const ck_packed_conv *conv, int64_t p) {
     const int64_t og = conv->shape.o / conv->shape.groups, count = conv->panels / conv->shape.groups;
-    const int64_t first = p % count * conv->panel;
-    *group = p / count;
-    *o = *group * og + first;
-    *cols = ck_least(conv->panel, og - first);
-    *width = ck_up(*cols, conv->grain);
-    return (*group * ck_up(og, conv->grain) + first) * ck_packed_terms(conv);
+    ck_packed_panel panel = {.group = p / count, .first = p % count * conv->panel};
+    panel.o = panel.group * og + panel.first;
+    panel.cols = ck_least(conv->panel, og - panel.first);
+    panel.width = ck_up(panel.cols, conv->grain);
+    panel.weights = (panel.group * ck_up(og, conv->grain) + panel.first) * ck_packed_terms(conv);
+    return panel;
+}
+
+// The panel behind one, for groups of og output channels and `terms` weights a channel: without divisions, which would
+// take as long as a small tile.
+static inline ck_packed_panel ck_packed_panel_next(const ck_packed_conv *conv, int64_t og, int64_t terms,
+                                                   ck_packed_panel panel) {
+    panel.weights += panel.width * terms;
+    panel.o += panel.cols;
+    panel.first += panel.cols;
+    if (panel.first == og) {
+        panel.first = 0;
+        panel.group++;
+    }
+    panel.cols = ck_least(conv->panel, og - panel.first);
+    panel.width = (panel.cols + conv->grain - 1) & -conv->grain;
+    return panel;
 }
 
 // The first panel of a part: parts have about the same number of channels.
@@ -38,6 +58,9 @@ static int64_t ck_packed_panel_part(const ck_packed_conv *conv, int64_t part) {
     const int64_t group = at / og, rest = ck_least((at % og + conv->panel / 2) / conv->panel, count);
     return ck_least(group * count + rest, conv->panels);
 }
+
+// With one tile a block, so many panels' sums are kept before they are finished.
+#define CK_PACKED_SUMS 4
 
 // Where the parts of the scratch begin, in floats, each on a cache line; the zeros are first.
 typedef struct {
@@ -58,7 +81,7 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
         parts->sums += ck_up(rows * s->c, 16);
     else if (conv->merged)
         parts->sums += ck_up(rows * parts->segments * parts->length, 16);
-    parts->bias = parts->sums + rows * conv->panel;
+    parts->bias = parts->sums + rows * conv->panel * (conv->tile_block == 1 ? CK_PACKED_SUMS : 1);
     parts->end = parts->bias + ck_up(conv->panel, 16);
 }
 
@@ -86,11 +109,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         int64_t widest = 0;
         for (int64_t part = 0; part < parts; part++) {
             int64_t columns = 0;
-            for (int64_t p = ck_packed_panel_part(conv, part); p < ck_packed_panel_part(conv, part + 1); p++) {
-                int64_t group, o, cols, width;
-                ck_packed_panel(conv, p, &group, &o, &cols, &width);
-                columns += width;
-            }
+            for (int64_t p = ck_packed_panel_part(conv, part); p < ck_packed_panel_part(conv, part + 1); p++)
+                columns += ck_packed_panel_at(conv, p).width;
             widest = ck_most(widest, columns);
         }
         const int64_t row_parts = ck_most(1, ck_least(threads / parts, rows));

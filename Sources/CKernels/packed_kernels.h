@@ -81,19 +81,27 @@ typedef struct {
     const float **pointers;          // [tile][segment][row of the tile]
     float *inputs;                   // rows after the prologue, or segments that reach into the padding
     int64_t *y_rows;                 // of the block's rows
-    float *sums;                     // [row of the block][width of the panel]
+    float *sums;                     // [row of the block][width of the panel, or of some panels]
     float *bias;                     // of the last panel, or of all if there is none
+    ck_packed_panel first_panel;     // of the unit
+    int64_t group_inputs, group_outputs;
+    int64_t terms;                   // weights of one output
+    int64_t full_panels;             // full panels at the beginning of a group
+    int64_t step, parts;             // a block of terms is `step` segments, or one of `parts` parts of a segment
+    bool direct;                     // the micro-kernel does the whole epilogue: it clamps to low ... high
+    float low, high;
 } ck_packed_run;
 
 // The rows of a tile, as far as a block of them.
 typedef struct {
-    int64_t row, rows;       // the first of the block and their number
-    int64_t tile, tiles;     // the first of the block and the number in the unit
-    int64_t begin, end;      // the unit's rows
+    int64_t row, rows;        // the first of the block and their number
+    int64_t tile, tiles;      // the first of the block and the number in the unit
+    int64_t begin;            // the unit's first row
+    int64_t height, higher;   // rows of a tile; so many of the unit's first tiles have one more
 } ck_packed_block;
 
 static inline int64_t ck_packed_tile_row(const ck_packed_block *b, int64_t tile) {
-    return b->begin + (b->end - b->begin) * tile / b->tiles;
+    return b->begin + tile * b->height + ck_least(tile, b->higher);
 }
 
 #endif
@@ -104,6 +112,10 @@ static void point_at_rows(const ck_packed_run *run, int64_t row, int64_t rows, c
     const ck_packed_conv *conv = run->conv;
     const ck_packed_extras *extras = run->extras;
     const int64_t stride = conv->strides.x, channels = conv->shape.c;
+    if (!extras->x_rows && conv->prologue == CK_PROLOGUE_NONE) {
+        for (int64_t i = 0; i < rows; i++) pointers[i] = run->operands->x + (row + i) * stride;
+        return;
+    }
     for (int64_t i = 0; i < rows; i++) {
         const int64_t r = row + i, from = extras->x_rows ? extras->x_rows[r] : r;
         const float *x = from < 0 ? run->zeros : run->operands->x + from * stride;
@@ -272,18 +284,17 @@ CK_INLINE bool clamps(const ck_epilogue *e, float *low, float *high) {
 static void packed_block(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
                          int64_t panel_end) {
     const ck_packed_conv *conv = run->conv;
-    const ck_conv2d_shape *s = &conv->shape;
     const ck_operands *operands = run->operands;
-    const int64_t cg = s->c / s->groups;
-    const int64_t segments = run->segments, length = run->length;
-    // The block of terms: some segments, or a part of one.
-    const int64_t step = length >= conv->k_block ? 1 : conv->k_block / length;
-    const int64_t parts = (length + conv->k_block - 1) / conv->k_block;
-    float low, high;
-    const bool direct = clamps(&conv->epilogue, &low, &high);
-    for (int64_t p = panel_begin; p < panel_end; p++) {
-        int64_t group, o, cols, width;
-        const float *weight = operands->weight + ck_packed_panel(conv, p, &group, &o, &cols, &width);
+    const int64_t segments = run->segments, length = run->length, step = run->step, parts = run->parts;
+    // Some panels at once where nothing comes between them: a call for each would take a good part of a short sum's time.
+    const bool many = conv->tile_block == 1 && step >= segments && parts == 1 && conv->shape.groups == 1;
+    const int64_t most = run->direct ? conv->panels : CK_PACKED_SUMS;
+    ck_packed_panel panel = run->first_panel;
+    int64_t panels;
+    for (int64_t p = panel_begin; p < panel_end; p += panels) {
+        panels = many ? ck_most(1, ck_least(most, ck_least(run->full_panels, panel_end) - p)) : 1;
+        const int64_t o = panel.o, cols = panel.cols, width = panel.width;
+        const float *weight = operands->weight + panel.weights;
         const float *bias = run->bias;
         if (operands->bias && cols == width)
             bias = operands->bias + o;
@@ -292,26 +303,29 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
         for (int64_t k = 0; k < segments; k += step) {
             const int64_t count = segments - k < step ? segments - k : step;
             for (int64_t part = 0; part < parts; part++) {
-                const int64_t c0 = length * part / parts, c1 = length * (part + 1) / parts;
+                const int64_t c0 = parts == 1 ? 0 : length * part / parts;
+                const int64_t c1 = parts == 1 ? length : length * (part + 1) / parts;
                 const bool first = k == 0 && part == 0, last = k + step >= segments && part == parts - 1;
                 for (int64_t t = block->tile; t < tile_end; t++) {
                     const int64_t row = ck_packed_tile_row(block, t), rows = ck_packed_tile_row(block, t + 1) - row;
                     const int64_t at = row - block->row;
                     float *sums = run->sums + at * width;
                     const int64_t *y_rows = run->extras->y_rows ? run->y_rows + at : NULL;
-                    const bool store = last && direct && cols == width;
+                    const bool store = last && run->direct && cols == width;
                     const int64_t y_row = y_rows ? 0 : row;
                     const ck_packed_tile tile = {
                         .rows = run->pointers + at * segments + k * rows,
-                        .offset = group * cg + c0,
+                        .offset = panel.group * run->group_inputs + c0,
                         .segments = count,
                         .length = c1 - c0,
                         .weight = weight + (k * length + c0) * width,
                         .start = first ? bias : sums,
                         .start_step = first ? 0 : width,
+                        .panels = panels,
+                        .start_panel = operands->bias ? width : 0,
                         .sums = store ? NULL : sums,
-                        .low = low,
-                        .high = high,
+                        .low = run->low,
+                        .high = run->high,
                         .residual = conv->epilogue.combine == CK_COMBINE_NONE
                                         ? NULL
                                         : operands->residual + y_row * conv->strides.residual + o,
@@ -321,10 +335,12 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
                         .y_rows = y_rows,
                     };
                     packed_tiles[width / conv->grain - 1][rows - 1](&tile);
-                    if (last && !store) finish(run, sums, width, row, rows, y_rows, o, cols);
+                    const int64_t all = panels > 1 ? panels * width : cols;
+                    if (last && !store) finish(run, sums, panels * width, row, rows, y_rows, o, all);
                 }
             }
         }
+        for (int64_t i = 0; i < panels; i++) panel = ck_packed_panel_next(conv, run->group_outputs, run->terms, panel);
     }
 }
 
@@ -338,6 +354,13 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     ck_packed_scratch_parts(conv, &parts);
     run.segments = parts.segments;
     run.length = parts.length;
+    run.group_inputs = s->c / s->groups;
+    run.group_outputs = s->o / s->groups;
+    run.terms = parts.segments * parts.length;
+    run.full_panels = run.group_outputs / conv->panel;
+    run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
+    run.parts = (run.length + conv->k_block - 1) / conv->k_block;
+    run.direct = clamps(&conv->epilogue, &run.low, &run.high);
     for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = 0;
     run.zeros = scratch;
     run.pointers = (const float **)(scratch + parts.pointers);
@@ -351,8 +374,12 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
         const int64_t row_part = u / conv->panel_parts, panel_part = u % conv->panel_parts;
         const int64_t panel_begin = ck_packed_panel_part(conv, panel_part);
         const int64_t panel_end = ck_packed_panel_part(conv, panel_part + 1);
-        ck_packed_block block = {.begin = rows * row_part / conv->row_parts, .end = rows * (row_part + 1) / conv->row_parts};
-        block.tiles = (block.end - block.begin + conv->tile - 1) / conv->tile;
+        ck_packed_block block = {.begin = rows * row_part / conv->row_parts};
+        const int64_t in_unit = rows * (row_part + 1) / conv->row_parts - block.begin;
+        block.tiles = (in_unit + conv->tile - 1) / conv->tile;
+        block.height = in_unit / ck_most(1, block.tiles);
+        block.higher = in_unit % ck_most(1, block.tiles);
+        run.first_panel = ck_packed_panel_at(conv, panel_begin);
         for (block.tile = 0; block.tile < block.tiles; block.tile += conv->tile_block) {
             const int64_t left = block.tiles - block.tile;
             const int64_t tile_end = block.tile + (left < conv->tile_block ? left : conv->tile_block);
@@ -381,12 +408,12 @@ static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, cons
     const ck_conv2d_shape *s = &conv->shape;
     const int64_t terms = s->kh * s->kw * (s->c / s->groups);
     for (int64_t p = begin; p < end; p++) {
-        int64_t group, o, cols, width;
-        float *panel = packed + ck_packed_panel(conv, p, &group, &o, &cols, &width);
-        transpose_matrix(weight + o * terms, terms, cols, terms, panel, width, false);
-        if (cols == width) continue;
+        const ck_packed_panel panel = ck_packed_panel_at(conv, p);
+        float *to = packed + panel.weights;
+        transpose_matrix(weight + panel.o * terms, terms, panel.cols, terms, to, panel.width, false);
+        if (panel.cols == panel.width) continue;
         for (int64_t k = 0; k < terms; k++)
-            for (int64_t c = cols; c < width; c++) panel[k * width + c] = 0;
+            for (int64_t c = panel.cols; c < panel.width; c++) to[k * panel.width + c] = 0;
     }
 }
 
@@ -399,11 +426,10 @@ static void CK_NAME(ck_packed_conv_pack_view)(const ck_packed_conv *conv, const 
         for (int64_t i = 0; i < inputs; i++) {
             const float *from = view->first + tap / s->kw * view->kh + tap % s->kw * view->kw + i * view->input;
             for (int64_t p = begin; p < end; p++) {
-                int64_t group, o, cols, width;
-                float *to = packed + ck_packed_panel(conv, p, &group, &o, &cols, &width);
-                to += (tap * inputs + i) * width;
-                v_copy(to, from + group * view->group + (o - group * (s->o / s->groups)), cols);
-                for (int64_t c = cols; c < width; c++) to[c] = 0;
+                const ck_packed_panel panel = ck_packed_panel_at(conv, p);
+                float *to = packed + panel.weights + (tap * inputs + i) * panel.width;
+                v_copy(to, from + panel.group * view->group + panel.first, panel.cols);
+                for (int64_t c = panel.cols; c < panel.width; c++) to[c] = 0;
             }
         }
     }

@@ -14,73 +14,93 @@ typedef struct {
     const float *weight;       // [segments, length, width]
     const float *start;        // [width] or, with start_step = width, [rows, width]: what the sums start from
     int64_t start_step;
-    float *sums;               // [rows, width] for the sums; null: y = clamp(sums + residual)
+    int64_t panels;            // how many panels one after the other, each with its own weights
+    int64_t start_panel;       // floats from one panel's start to the next one's
+    float *sums;               // [rows, panels * width] for the sums; null: y = clamp(sums + residual)
     float low, high;
     const float *residual;     // may be null
     float *y;
     int64_t residual_stride, y_stride;
     const int64_t *y_rows;     // null: 0, 1, 2, ...; negative: nowhere
-    const char *ahead;         // what will be read next, to be fetched at ahead_step bytes per input
-    int64_t ahead_step;
 } ck_packed_tile;
 
 #endif
+
+// As v_clamp, whose NaNs stay.
+#define clamp_half CK_NAME(clamp_half)
+CK_INLINE vh clamp_half(vh x, float low, float high) {
+    const vh bottom = (vh)(low), top = (vh)(high);
+    x = bottom > x ? bottom : x;
+    return top < x ? top : x;
+}
 
 // rows and width are constants where this is inlined; width = 2 CK_VL at most.
 #define packed_tile CK_NAME(packed_tile)
 CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int width) {
     const int full = width / CK_VL;
     const bool half = width % CK_VL != 0;
-    vf sum[TILE_ROWS][2];
-    vh rest[TILE_ROWS];
-    UNROLL for (int i = 0; i < rows; i++) {
-        const float *start = t->start + i * t->start_step;
-        UNROLL for (int v = 0; v < full; v++) sum[i][v] = v_load(start + v * CK_VL);
-        if (half) rest[i] = *(const vh_unaligned *)(start + full * CK_VL);
-    }
-    const float *w = t->weight;
-    const float *const *pointers = t->rows;
+    // Copies, since memory might change with what is stored.
+    const float low = t->low, high = t->high;
+    const float *residual = t->residual, *w = t->weight, *starts = t->start;
+    const int64_t *y_rows = t->y_rows;
+    const int64_t y_stride = t->y_stride, residual_stride = t->residual_stride, start_step = t->start_step;
     const int64_t length = t->length, offset = t->offset;
-    for (int64_t s = t->segments; s > 0; s--, pointers += rows) {
-        const float *x[TILE_ROWS];
-        UNROLL for (int i = 0; i < rows; i++) x[i] = pointers[i] + offset;
-        for (int64_t k = 0; k < length; k++, w += width) {
-            vf weights[2];
-            vh weights_rest;
-            UNROLL for (int v = 0; v < full; v++) weights[v] = v_load(w + v * CK_VL);
-            if (half) weights_rest = *(const vh_unaligned *)(w + full * CK_VL);
-            UNROLL for (int i = 0; i < rows; i++) {
-                const float value = x[i][k];
-                UNROLL for (int v = 0; v < full; v++) sum[i][v] = value * weights[v] + sum[i][v];
-                if (half) rest[i] = value * weights_rest + rest[i];
+    float *y = t->y, *sums = t->sums;
+    for (int64_t panels = t->panels; panels > 0; panels--) {
+        vf sum[TILE_ROWS][2];
+        vh rest[TILE_ROWS];
+        UNROLL for (int i = 0; i < rows; i++) {
+            const float *start = starts + i * start_step;
+            UNROLL for (int v = 0; v < full; v++) sum[i][v] = v_load(start + v * CK_VL);
+            if (half) rest[i] = *(const vh_unaligned *)(start + full * CK_VL);
+        }
+        const float *const *pointers = t->rows;
+        for (int64_t s = t->segments; s > 0; s--, pointers += rows) {
+            const float *x[TILE_ROWS];
+            UNROLL for (int i = 0; i < rows; i++) x[i] = pointers[i] + offset;
+            for (int64_t k = 0; k < length; k++, w += width) {
+                vf weights[2];
+                vh weights_rest;
+                UNROLL for (int v = 0; v < full; v++) weights[v] = v_load(w + v * CK_VL);
+                if (half) weights_rest = *(const vh_unaligned *)(w + full * CK_VL);
+                UNROLL for (int i = 0; i < rows; i++) {
+                    const float value = x[i][k];
+                    UNROLL for (int v = 0; v < full; v++) sum[i][v] = value * weights[v] + sum[i][v];
+                    if (half) rest[i] = value * weights_rest + rest[i];
+                }
             }
         }
-    }
-    if (t->sums) {
-        UNROLL for (int i = 0; i < rows; i++) {
-            UNROLL for (int v = 0; v < full; v++) v_store(t->sums + i * width + v * CK_VL, sum[i][v]);
-            if (half) *(vh_unaligned *)(t->sums + i * width + full * CK_VL) = rest[i];
+        if (sums) {
+            float *to = sums;
+            const int64_t step = t->panels * width;
+            UNROLL for (int i = 0; i < rows; i++, to += step) {
+                UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, sum[i][v]);
+                if (half) *(vh_unaligned *)(to + full * CK_VL) = rest[i];
+            }
+            sums += width;
+        } else if (!residual && !y_rows) {  // no test in the way of the simplest case
+            float *to = y;
+            UNROLL for (int i = 0; i < rows; i++, to += y_stride) {
+                UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
+                if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
+            }
+        } else {
+            UNROLL for (int i = 0; i < rows; i++) {
+                const int64_t row = y_rows ? y_rows[i] : i;
+                if (row < 0) continue;
+                float *to = y + row * y_stride;
+                if (residual) {
+                    const float *r = residual + row * residual_stride;
+                    UNROLL for (int v = 0; v < full; v++) sum[i][v] += v_load(r + v * CK_VL);
+                    if (half) rest[i] += *(const vh_unaligned *)(r + full * CK_VL);
+                }
+                UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
+                if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
+            }
+            if (residual) residual += width;
         }
-        return;
-    }
-    const float low = t->low, high = t->high;
-    UNROLL for (int i = 0; i < rows; i++) {
-        const int64_t row = t->y_rows ? t->y_rows[i] : i;
-        if (row < 0) continue;
-        float *y = t->y + row * t->y_stride;
-        if (t->residual) {
-            const float *r = t->residual + row * t->residual_stride;
-            UNROLL for (int v = 0; v < full; v++) sum[i][v] += v_load(r + v * CK_VL);
-            if (half) rest[i] += *(const vh_unaligned *)(r + full * CK_VL);
-        }
-        UNROLL for (int v = 0; v < full; v++) v_store(y + v * CK_VL, v_clamp(sum[i][v], low, high));
-        if (half) {
-            // As v_clamp, whose NaNs stay.
-            const vh bottom = (vh)(low), top = (vh)(high);
-            vh value = bottom > rest[i] ? bottom : rest[i];
-            value = top < value ? top : value;
-            *(vh_unaligned *)(y + full * CK_VL) = value;
-        }
+        y += width;
+        starts += t->start_panel;
     }
 }
 

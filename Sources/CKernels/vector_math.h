@@ -36,12 +36,26 @@ CK_INLINE vf v_exp(vf x) {
     return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
 }
 
-// The same between -87.3 and 88.3, and the value there beyond: for results that go into 1 + e^x, or that may be 1e-38
-// instead of 0. Less work, since 2^n is a normal number.
+// e^x between -87.3 and 88.3, with a relative error of about 1.5e-7 + 1.4e-8 |x|, and the value there beyond: for results
+// that go into 1 + e^x, or that may be 1e-38 instead of 0. Less work, since 2^n is a normal number.
 CK_INLINE vf v_exp_bounded(vf x) {
+    const vf y = v_min(v_splat(88.3f), v_max(v_splat(-87.3f), x));
+#if CK_VL == 16 && !defined(CK_EMULATE_AVX512)
+    // 2^n 2^r; the polynomial is a minimax fit for |r| <= 1/2 with a relative error of 9e-8, exact at 0.
+    const vf n = (vf)_mm512_roundscale_ps((__m512)(y * 1.44269504f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const vf r = y * 1.44269504f - n;
+    vf p = v_splat(0.0013264727f);
+    p = p * r + 0.009671513f;
+    p = p * r + 0.055507336f;
+    p = p * r + 0.24022242f;
+    p = p * r + 0.693147f;
+    p = p * r + 1.0f;
+    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
     vi n;
-    const vf p = exp_parts(v_min(v_splat(88.3f), v_max(v_splat(-87.3f), x)), &n);
+    const vf p = exp_parts(y, &n);
     return p * (vf)((n + 127) << 23);
+#endif
 }
 
 // 1 / x for 1 <= x < 2^126, within 1 ulp; 0 for finite x beyond. A division of 16 lanes takes a Zen 4 as long as ten multiplications.

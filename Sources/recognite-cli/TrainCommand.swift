@@ -95,11 +95,15 @@ struct TrainCommand: ParsableCommand {
 
     private func describe(_ run: TrainingRun) {
         let configuration = run.configuration
+        let ways = [
+            configuration.quarterTurnClasses ? "turned four ways" : nil, configuration.mirrorClasses ? "mirrored" : nil,
+        ]
+        .compactMap { $0 }.joined(separator: " and ")
         var lines = [
             "\(configuration.model), \(run.recognizer.parameterCount) parameters, loss \(configuration.loss.rawValue), "
                 + "\(run.trainer.totalSteps) steps in \(configuration.epochs) epochs",
             "training: \(run.train.count) pictures of \(run.train.labels.count) labels"
-                + (configuration.quarterTurnClasses ? ", each turned four ways: \(run.loader.classCount) classes" : ""),
+                + (ways.isEmpty ? "" : ", each \(ways): \(run.loader.classCount) classes"),
         ]
         if let (gallery, query) = run.validation {
             lines.append(

@@ -197,25 +197,32 @@ import Testing
         }
     }
 
-    /// Class c turned by k quarters clockwise is k C + c.
-    @Test func quarterTurnsAreClassesOfTheirOwn() throws {
+    /// Class c turned by k quarters clockwise is k C + c; mirrored and then turned, as much further on.
+    @Test(arguments: [(true, false), (true, true), (false, true)])
+    func turnedAndMirroredPicturesAreClassesOfTheirOwn(quarterTurns: Bool, mirrors: Bool) throws {
         try withTable(["x", "y", "x"]) { table in
-            let loader = try ImageLoader(table, transform: plain, batchSize: 5, quarterTurns: true, seed: 6)
-            #expect(loader.classCount == 8 && loader.sampleCount == 12 && loader.batchCount == 3)
+            let loader = try ImageLoader(
+                table, transform: plain, batchSize: 5, quarterTurns: quarterTurns, mirrors: mirrors, seed: 6)
+            let turns = quarterTurns ? 4 : 1
+            let ways = turns * (mirrors ? 2 : 1)
+            #expect(loader.classCount == 2 * ways && loader.sampleCount == 3 * ways)
             var found: Set<[Int]> = []
             for batch in try seen(loader) {
                 for (at, (row, label)) in zip(batch.rows, batch.labels).enumerated() {
                     found.insert([row, label])
                     #expect(label % 2 == (row == 1 ? 1 : 0))
                     let picture = try RGBImage(contentsOf: table.rows[row].path)
-                    let turned = (0..<label / 2).reduce(picture) { turned, _ in turned.oriented(by: .right) }
+                    let way = label / 2
+                    let turned = (0..<way % turns).reduce(way < turns ? picture : picture.oriented(by: .mirrored)) {
+                        turned, _ in turned.oriented(by: .right)
+                    }
                     let pixels = turned.pixels.map { Float($0) / 255 }
                     #expect(
                         zip(batch.scalars[at * 192..<(at + 1) * 192], pixels).allSatisfy { abs($0 - $1) < 1e-6 },
                         "row \(row), label \(label)")
                 }
             }
-            #expect(found.count == 12)
+            #expect(found.count == 3 * ways)
         }
     }
 

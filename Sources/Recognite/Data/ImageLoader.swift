@@ -34,14 +34,15 @@ public final class ImageLoader: Sendable {
     public let table: ImageTable
     /// The label of each row.
     public let labels: [Int]
-    /// How many classes there are: those of the table, four times as many with quarter turns.
+    /// How many classes there are: those of the table, times the ways in which each picture is turned and mirrored.
     public let classCount: Int
     public let batchSize: Int
     /// What was done with a last batch of one sample; `nil` if there is none.
     public let lastSample: LastSample?
     private let transform: Transform
     private let sampler: BatchSampler
-    private let turns: Bool
+    /// The ways in which each picture is turned and mirrored.
+    private let orientations: [Orientation]
     private let lastSampleRule: LastSample
     private let seed: UInt64
     private let workers: Int
@@ -57,17 +58,22 @@ public final class ImageLoader: Sendable {
     ///   - labelNumbers: the class of each label; `nil`: the labels in the order of their first appearance.
     ///   - quarterTurns: whether each picture comes four times, turned by 0, 90, 180 and 270 degrees, as a sample of four
     ///     classes: class c of the table is c, C + c, 2 C + c and 3 C + c.
+    ///   - mirrors: whether all of these also come mirrored, as samples of further classes: from C + c on, or 4 C + c with
+    ///     quarter turns.
     ///   - workers: threads that read and change pictures.
     ///   - cacheMegabytes: memory for decoded pictures, so that later epochs need not decode them again.
     /// - Throws: ``ImageLoaderError`` for a balanced sampler whose groups do not fill the batches, or an empty table.
     public convenience init(
         _ table: ImageTable, labelNumbers: [String: Int]? = nil, transform: TrainingTransform, batchSize: Int,
-        sampler: BatchSampler = .shuffled, quarterTurns: Bool = false, lastSample: LastSample = .merged, seed: UInt64,
-        workers: Int = 2, cacheMegabytes: Int = 0
+        sampler: BatchSampler = .shuffled, quarterTurns: Bool = false, mirrors: Bool = false,
+        lastSample: LastSample = .merged, seed: UInt64, workers: Int = 2, cacheMegabytes: Int = 0
     ) throws(ImageLoaderError) {
+        let upright: [Orientation] = quarterTurns ? [.up, .right, .down, .left] : [.up]
+        let mirrored: [Orientation] =
+            quarterTurns ? [.mirrored, .transversed, .downMirrored, .transposed] : [.mirrored]
         try self.init(
-            table, labelNumbers, .training(transform), batchSize, sampler, quarterTurns, lastSample, seed, workers,
-            cacheMegabytes)
+            table, labelNumbers, .training(transform), batchSize, sampler, upright + (mirrors ? mirrored : []),
+            lastSample, seed, workers, cacheMegabytes)
     }
 
     /// A loader for evaluation: every picture once, in the table's order.
@@ -76,14 +82,14 @@ public final class ImageLoader: Sendable {
         workers: Int = 2, cacheMegabytes: Int = 0
     ) throws(ImageLoaderError) {
         try self.init(
-            table, labelNumbers, .evaluation(transform), batchSize, .sequential, false, .kept, 0, workers,
+            table, labelNumbers, .evaluation(transform), batchSize, .sequential, [.up], .kept, 0, workers,
             cacheMegabytes)
     }
 
     private init(
         _ table: ImageTable, _ numbers: [String: Int]?, _ transform: Transform, _ batchSize: Int,
-        _ sampler: BatchSampler, _ turns: Bool, _ lastSample: LastSample, _ seed: UInt64, _ workers: Int,
-        _ cacheMegabytes: Int
+        _ sampler: BatchSampler, _ orientations: [Orientation], _ lastSample: LastSample, _ seed: UInt64,
+        _ workers: Int, _ cacheMegabytes: Int
     ) throws(ImageLoaderError) {
         precondition(batchSize > 0 && workers > 0, "ImageLoader: batches of \(batchSize), \(workers) workers")
         guard table.count > 0 else { throw ImageLoaderError(reason: "there are no pictures") }
@@ -101,17 +107,18 @@ public final class ImageLoader: Sendable {
         }
         self.table = table
         labels = table.rows.map { numbers[$0.label]! }
-        classCount = ((numbers.values.max() ?? 0) + 1) * (turns ? 4 : 1)
+        let classes = (numbers.values.max() ?? 0) + 1
+        classCount = classes * orientations.count
         self.batchSize = batchSize
         self.transform = transform
         self.sampler = sampler
-        self.turns = turns
+        self.orientations = orientations
         lastSampleRule = lastSample
         self.seed = seed
         self.workers = workers
         cache = cacheMegabytes > 0 ? PictureCache(limit: cacheMegabytes << 20) : nil
-        let (labels, classes) = (labels, classCount / (turns ? 4 : 1))
-        sampleLabels = turns ? (0..<4).flatMap { turn in labels.map { $0 + turn * classes } } : labels
+        let labels = labels
+        sampleLabels = orientations.indices.flatMap { index in labels.map { $0 + index * classes } }
         var source = RandomSource(seed: 0)
         let plan = sampler.batches(labels: sampleLabels, batchSize: batchSize, using: &source)
         let isAlone = plan.last!.count == 1 && plan.count > 1 && lastSample != .kept
@@ -156,8 +163,7 @@ public final class ImageLoader: Sendable {
 
     private func image(_ sample: Int, _ epoch: Int) throws(ImageLoaderError) -> Tensor {
         let row = sample % table.count
-        var picture = try decoded(row)
-        if turns { picture = picture.oriented(by: [.up, .right, .down, .left][sample / table.count]) }
+        let picture = try decoded(row).oriented(by: orientations[sample / table.count])
         switch transform {
         case .evaluation(let transform): return transform(picture)
         case .training(let transform):

@@ -63,6 +63,8 @@ public struct TrainingConfiguration: Codable, Sendable, Equatable {
     public var erase = 0.0
     /// Pictures turned by 90, 180 and 270 degrees are further classes.
     public var quarterTurnClasses = false
+    /// Mirrored pictures are further classes, of which there are then twice as many.
+    public var mirrorClasses = false
 
     // MARK: Loss
 
@@ -151,6 +153,7 @@ public struct TrainingConfiguration: Codable, Sendable, Equatable {
         case normStd = "norm-std"
         case useThreeCrop = "use-three-crop"
         case quarterTurnClasses = "quarter-turn-classes"
+        case mirrorClasses = "mirror-classes"
         case labelSmoothing = "label-smoothing"
         case lossScale = "loss-scale"
         case lossMargin = "loss-margin"

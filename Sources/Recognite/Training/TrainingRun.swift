@@ -24,8 +24,8 @@ public struct TrainingRun {
         loader = try ImageLoader(
             train, transform: configuration.trainingTransform, batchSize: configuration.batchSize,
             sampler: configuration.perClass.map { .classBalanced(perClass: $0) } ?? .shuffled,
-            quarterTurns: configuration.quarterTurnClasses, seed: configuration.seed, workers: configuration.workers,
-            cacheMegabytes: configuration.cacheMegabytes)
+            quarterTurns: configuration.quarterTurnClasses, mirrors: configuration.mirrorClasses,
+            seed: configuration.seed, workers: configuration.workers, cacheMegabytes: configuration.cacheMegabytes)
         let loss = try configuration.makeLoss()
         recognizer = try configuration.makeRecognizer(
             classes: loss.input == .embeddings ? nil : loader.classCount * loss.centersPerClass, from: store)
@@ -72,6 +72,7 @@ extension TrainingConfiguration {
         for (key, value) in [
             (CodingKeys.flip, flip), (.erase, erase), (.translate, translate), (.lrMinFactor, lrMinFactor),
         ] { try requirePart(key, value) }
+        try require(.mirrorClasses, !mirrorClasses || flip == 0, "mirrored pictures are flipped at random as well")
         try require(.cacheMegabytes, cacheMegabytes >= 0, "\(cacheMegabytes) is negative")
         try require(.fill, (0...255).contains(fill), "\(fill) is not between 0 and 255")
         try require(.rotate, rotate >= 0, "\(rotate) is negative")

@@ -106,6 +106,8 @@ struct TrainingOptions: ParsableArguments {
     var erase: Double?
     @Flag(inversion: .prefixedNo, help: "Make pictures turned by 90, 180 and 270 degrees further classes. Default: no.")
     var quarterTurnClasses: Bool?
+    @Flag(inversion: .prefixedNo, help: "Make mirrored pictures further classes. Default: no.")
+    var mirrorClasses: Bool?
 
     // MARK: Loss
 
@@ -255,6 +257,7 @@ struct TrainingOptions: ParsableArguments {
         set(\.hue, hue)
         set(\.erase, erase)
         set(\.quarterTurnClasses, quarterTurnClasses)
+        set(\.mirrorClasses, mirrorClasses)
         set(\.loss, loss)
         set(\.labelSmoothing, labelSmoothing)
         set(\.lossScale, optional: lossScale)
