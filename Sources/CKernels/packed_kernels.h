@@ -123,8 +123,9 @@ static void point_at_rows(const ck_packed_run *run, int64_t row, int64_t rows, c
             const float *scale = extras->scale;
             if (conv->prologue == CK_PROLOGUE_IMAGE_SCALE)
                 scale += r / (conv->shape.oh * conv->shape.ow) * channels;
-            prologue_row(conv, x, scale, extras->shift, inputs + i * channels);
-            x = inputs + i * channels;
+            float *copy = inputs + i * ck_packed_copy_stride(conv);
+            prologue_row(conv, x, scale, extras->shift, copy);
+            x = copy;
         }
         pointers[i] = x;
     }
@@ -143,6 +144,17 @@ CK_INLINE void tile_pixels(const ck_conv2d_shape *s, int64_t row, int64_t rows, 
         if (++oh < s->oh) continue;
         oh = 0;
         image++;
+    }
+}
+
+// Copies the rows that point elsewhere than at zeros; see ck_packed_copies.
+#define copy_rows CK_NAME(copy_rows)
+static void copy_rows(const ck_packed_run *run, int64_t rows, const float **pointers, float *inputs) {
+    const int64_t stride = ck_packed_copy_stride(run->conv);
+    for (int64_t i = 0; i < rows; i++, inputs += stride) {
+        if (pointers[i] == run->zeros) continue;
+        v_copy(inputs, pointers[i], run->conv->shape.c);
+        pointers[i] = inputs;
     }
 }
 
@@ -174,6 +186,20 @@ static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t 
     const ck_conv2d_shape *s = &run->conv->shape;
     const int64_t c = s->c;
     int64_t n[TILE_ROWS], h[TILE_ROWS], w[TILE_ROWS];
+    const float *first = run->operands->x;
+    const int64_t image_row = s->w * c, down = s->dilation_h * image_row, last = rows - 1;
+    const int64_t ow = row % s->ow;
+    if (ow + rows <= s->ow) {
+        // Pixels of one row, most often without padding.
+        const int64_t oh = row / s->ow % s->oh, top = oh * s->stride_h - s->pad_top, left = ow * s->stride_w - s->pad_left;
+        if (top >= 0 && left >= 0 && top + (s->kh - 1) * s->dilation_h < s->h &&
+            left + last * s->stride_w + s->kw <= s->w) {
+            const float *x = first + (row / s->ow / s->oh * s->h + top) * image_row + left * c;
+            for (int64_t kh = 0; kh < s->kh; kh++, pointers += rows, x += down)
+                for (int64_t i = 0; i < rows; i++) pointers[i] = x + i * s->stride_w * c;
+            return;
+        }
+    }
     tile_pixels(s, row, rows, n, h, w);
     for (int64_t kh = 0; kh < s->kh; kh++, pointers += rows) {
         for (int64_t i = 0; i < rows; i++) {
@@ -182,7 +208,7 @@ static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t 
                 pointers[i] = run->zeros;
                 continue;
             }
-            const float *x = run->operands->x + (n[i] * s->h + ih) * s->w * c;
+            const float *x = first + (n[i] * s->h + ih) * image_row;
             if (w[i] >= 0 && w[i] + s->kw <= s->w) {
                 pointers[i] = x + w[i] * c;
                 continue;
@@ -350,6 +376,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     const ck_conv2d_shape *s = &conv->shape;
     ck_packed_run run = {.conv = conv, .operands = operands, .extras = extras ? extras : &none};
     const bool rows_of_x = ck_packed_rows_of_x(conv);
+    const bool copies = ck_packed_copies(conv) && conv->prologue == CK_PROLOGUE_NONE;
     ck_packed_scratch parts;
     ck_packed_scratch_parts(conv, &parts);
     run.segments = parts.segments;
@@ -390,11 +417,12 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
                 const int64_t at = row - block.row;
                 const float **pointers = run.pointers + at * run.segments;
                 if (rows_of_x)
-                    point_at_rows(&run, row, height, pointers, run.inputs + at * s->c);
+                    point_at_rows(&run, row, height, pointers, run.inputs + at * ck_packed_copy_stride(conv));
                 else if (conv->merged)
                     point_at_kernel_rows(&run, row, height, pointers, run.inputs + at * run.segments * run.length);
                 else
                     point_at_taps(&run, row, height, pointers);
+                if (copies) copy_rows(&run, height, pointers, run.inputs + at * ck_packed_copy_stride(conv));
             }
             if (extras && extras->y_rows)
                 for (int64_t i = 0; i < block.rows; i++) run.y_rows[i] = extras->y_rows[block.row + i];
