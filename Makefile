@@ -14,7 +14,7 @@ OPTIONS ?=
 NOTES := $(wildcard docs/benchmark-notes.md)
 WEIGHTS := .build/demo/mobilenet_v2-b0353104.pth
 
-.PHONY: all setup needs build test sanitize demo bench benchmark-table zoo-table format lint clean
+.PHONY: all setup needs build test levels sanitize demo bench benchmark-table zoo-table format lint clean
 
 all: build
 
@@ -39,6 +39,10 @@ build: needs
 test: needs
 	$(SWIFT) test -c release
 	$(SWIFT) run -c release --package-path Tests/ExternalPackage --scratch-path .build/external ExternalPackage
+
+## Hold every model's plan against its operations, and both against PyTorch's numbers, on each lower instruction set.
+levels: needs
+	for level in avx2 portable; do RECOGNITE_ISA=$$level $(SWIFT) test -c release --filter 'PlanTests|GoldenTests' || exit 1; done
 
 ## Run the C kernels' tests under the address and undefined-behaviour sanitizers, and the thread pool's under the thread
 ## sanitizer. Without optimization: with it, the compiler takes nine minutes to instrument the kernels.

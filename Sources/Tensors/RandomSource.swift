@@ -51,6 +51,30 @@ public struct RandomSource: RandomNumberGenerator, Sendable, Hashable {
         return radius * cos(angle)
     }
 
+    /// A number in `0 ..< count`, each as likely as the others (Lemire, arXiv 1805.10941).
+    ///
+    /// Like ``shuffled(_:)`` it is written out here, because what the standard library draws may change with its version,
+    /// and a training run must be able to go on where it stopped.
+    ///
+    /// - Precondition: `count` is positive.
+    public mutating func index(below count: Int) -> Int {
+        precondition(count > 0, "RandomSource: an index below \(count)")
+        let bound = UInt64(count)
+        var product = next().multipliedFullWidth(by: bound)
+        if product.low < bound {
+            let rest = (0 &- bound) % bound
+            while product.low < rest { product = next().multipliedFullWidth(by: bound) }
+        }
+        return Int(product.high)
+    }
+
+    /// The elements in an order of which each is as likely as the others.
+    public mutating func shuffled<Element>(_ elements: some Sequence<Element>) -> [Element] {
+        var result = Array(elements)
+        for place in result.indices.dropLast() { result.swapAt(place, place + index(below: result.count - place)) }
+        return result
+    }
+
     public static func == (a: RandomSource, b: RandomSource) -> Bool { a.state == b.state && a.spare == b.spare }
 
     public func hash(into hasher: inout Hasher) {

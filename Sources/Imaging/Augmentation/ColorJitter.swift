@@ -36,7 +36,7 @@ public struct ColorJitter: Hashable, Sendable, Codable {
             let turn = (2 * Float(source.uniform()) - 1) * hue
             changes.append { $0.adjustingHue(turn) }
         }
-        changes.shuffle(using: &source)
+        changes = source.shuffled(changes)
         return changes.reduce(image) { $1($0) }
     }
 }

@@ -9,8 +9,8 @@ extension CropBox {
             picture.height >= height && picture.width >= width,
             "CropBox: \(height) x \(width) out of \(picture.height) x \(picture.width) (height x width)")
         self.init(
-            top: Int.random(in: 0...picture.height - height, using: &source),
-            left: Int.random(in: 0...picture.width - width, using: &source), height: height, width: width)
+            top: source.index(below: picture.height - height + 1),
+            left: source.index(below: picture.width - width + 1), height: height, width: width)
     }
 
     /// A box of random area and shape: that of torchvision's `RandomResizedCrop`. Ten are drawn at most; if none fits,

@@ -33,8 +33,8 @@ public struct RandomErasing: Hashable, Sendable, Codable {
         for _ in 0..<10 {
             let (h, w) = drawnSides(area: Double(height * width), scale: scale, ratio: ratio, using: &source)
             guard h < height, w < width else { continue }
-            let top = Int.random(in: 0...height - h, using: &source)
-            let left = Int.random(in: 0...width - w, using: &source)
+            let top = source.index(below: height - h + 1)
+            let left = source.index(below: width - w + 1)
             return Tensor(shape: image.shape) { target in
                 image.withUnsafeScalars { _ = target.initialize(from: $0) }
                 for row in top..<top + h {

@@ -20,7 +20,7 @@ public enum BatchSampler: Hashable, Sendable, Codable {
     func batches(labels: [Int], batchSize: Int, using source: inout RandomSource) -> [[Int]] {
         switch self {
         case .sequential: return Array(labels.indices).inChunks(of: batchSize)
-        case .shuffled: return labels.indices.shuffled(using: &source).inChunks(of: batchSize)
+        case .shuffled: return source.shuffled(labels.indices).inChunks(of: batchSize)
         case .classBalanced(let perClass):
             return groups(labels, perClass, using: &source).spread(inBatchesOf: batchSize / perClass).map {
                 $0.flatMap(\.samples)
@@ -39,18 +39,19 @@ public enum BatchSampler: Hashable, Sendable, Codable {
         var groups: [Group] = []
         for label in samples.keys.sorted() {
             let own = samples[label]!
-            let order = own.shuffled(using: &source)
+            let order = source.shuffled(own)
             for start in stride(from: 0, to: order.count, by: perClass) {
                 var group = Array(order[start..<min(start + perClass, order.count)])
                 // Not one that the group has already, as long as there are others.
                 while group.count < perClass {
                     let others = own.filter { !group.contains($0) }
-                    group.append((others.isEmpty ? own : others).randomElement(using: &source)!)
+                    let candidates = others.isEmpty ? own : others
+                    group.append(candidates[source.index(below: candidates.count)])
                 }
                 groups.append(Group(label: label, samples: group))
             }
         }
-        return groups.shuffled(using: &source)
+        return source.shuffled(groups)
     }
 }
 

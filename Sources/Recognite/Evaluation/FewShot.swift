@@ -57,10 +57,10 @@ public struct FewShot: Sendable, Codable, Hashable {
         var outcomes: [Int: [Double]] = [:]
         for episode in 0..<episodes {
             let group = names[episode % names.count]
-            let chosen = classes[group]!.shuffled(using: &source).prefix(ways)
+            let chosen = source.shuffled(classes[group]!).prefix(ways)
             var references: [Int] = [], asked: [Int] = []
             for label in chosen {
-                let drawn = rows[label]!.shuffled(using: &source)
+                let drawn = source.shuffled(rows[label]!)
                 references += drawn.prefix(shots)
                 asked += drawn.dropFirst(shots).prefix(queries)
             }
