@@ -2,50 +2,53 @@ import Recognite
 import TestSupport
 import Testing
 
-/// Plans against the same models operation by operation.
-@Suite(.serialized) struct PlanTests {
-    /// Models, and sizes of images that they take beside their own.
-    static let cases: [(model: String, sizes: [Int])] = {
-        #if DEBUG
-            return [("shufflenet_v2_x0_5", [64]), ("resnet18", [33])]
-        #else
-            return supportedModels.map { name in
-                let entry = try! ModelRegistry.entry(name)
-                if entry.hasFixedInputSize { return (name, [224]) }
-                return (name, name == "inception_v3" ? [96, 113, 160] : [64, 97, 128])
-            }
-        #endif
-    }()
-
-    /// How many of the images run at once, at the first size and at the others.
-    static let batches = (first: [1, 3, 8], others: [3])
-
-    @Test(arguments: cases)
-    func plansAgreeWithOperations(_ model: String, _ sizes: [Int]) throws {
-        let recognizer = try withRandomSeed(7) { try Recognizer(model) }
-        recognizer.eval()
-        for size in sizes {
-            let batches = size == sizes[0] ? Self.batches.first : Self.batches.others
-            let images = ReferenceFill.images(
-                batches.last!, size, size + (sizes.count > 1 ? 7 : 0), salt: "plan")
-            let eager = GradientMode.disabled { Engine.withoutPlans { recognizer(images) } }
-            let expected = eager.scalars
-            // Embeddings have length 1.
-            let scale = 1 / Float(eager.shape[1]).squareRoot()
-            for batch in batches {
-                let planned = GradientMode.disabled { recognizer(images.sliced(axis: 0, 0..<batch)) }
-                #expect(planned.shape == [batch, eager.shape[1]])
-                let (rows, width) = (planned.scalars, eager.shape[1])
-                for image in 0..<batch {
-                    let range = image * width..<(image + 1) * width
-                    let cosine = zip(rows[range], expected[range]).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
-                    #expect(cosine >= 0.99999, "\(model) at \(size), image \(image) of \(batch): cosine \(cosine)")
+extension WholeModelTests {
+    /// Plans against the same models operation by operation.
+    @Suite struct PlanTests {
+        /// Models, and sizes of images that they take beside their own.
+        static let cases: [(model: String, sizes: [Int])] = {
+            #if DEBUG
+                return [("shufflenet_v2_x0_5", [64]), ("resnet18", [33])]
+            #else
+                return supportedModels.map { name in
+                    let entry = try! ModelRegistry.entry(name)
+                    if entry.hasFixedInputSize { return (name, [224]) }
+                    return (name, name == "inception_v3" ? [96, 113, 160] : [64, 97, 128])
                 }
-                for (index, (a, b)) in zip(rows, expected).enumerated()
-                where !(abs(a - b) <= 2e-4 * scale + 1e-3 * abs(b)) {
-                    Issue.record(
-                        "\(model) at \(size), \(batch) images: element \(index) is \(a) in the plan, \(b) without")
-                    break
+            #endif
+        }()
+
+        /// How many of the images run at once, at the first size and at the others.
+        static let batches = (first: [1, 3, 8], others: [3])
+
+        @Test(arguments: cases)
+        func plansAgreeWithOperations(_ model: String, _ sizes: [Int]) throws {
+            defer { WholeModelTests.cleanUp() }
+            let recognizer = try withRandomSeed(7) { try Recognizer(model) }
+            recognizer.eval()
+            for size in sizes {
+                let batches = size == sizes[0] ? Self.batches.first : Self.batches.others
+                let images = ReferenceFill.images(
+                    batches.last!, size, size + (sizes.count > 1 ? 7 : 0), salt: "plan")
+                let eager = GradientMode.disabled { Engine.withoutPlans { recognizer(images) } }
+                let expected = eager.scalars
+                // Embeddings have length 1.
+                let scale = 1 / Float(eager.shape[1]).squareRoot()
+                for batch in batches {
+                    let planned = GradientMode.disabled { recognizer(images.sliced(axis: 0, 0..<batch)) }
+                    #expect(planned.shape == [batch, eager.shape[1]])
+                    let (rows, width) = (planned.scalars, eager.shape[1])
+                    for image in 0..<batch {
+                        let range = image * width..<(image + 1) * width
+                        let cosine = zip(rows[range], expected[range]).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+                        #expect(cosine >= 0.99999, "\(model) at \(size), image \(image) of \(batch): cosine \(cosine)")
+                    }
+                    for (index, (a, b)) in zip(rows, expected).enumerated()
+                    where !(abs(a - b) <= 2e-4 * scale + 1e-3 * abs(b)) {
+                        Issue.record(
+                            "\(model) at \(size), \(batch) images: element \(index) is \(a) in the plan, \(b) without")
+                        break
+                    }
                 }
             }
         }
