@@ -67,7 +67,7 @@ echo
     --epochs 12 --batch-size 64 --optimizer nesterov --lr 0.1 --momentum 0.9 --weight-decay 5e-4 --schedule cosine \
     --loss normalized_softmax --rotate 12 --zoom 0.15 --shear 10 --translate 0.06 --fill 255 --seed 1 --ckpts-path "$run"
 echo
-echo "The recognizer that comes with the package, trained for some eight minutes on the same five alphabets (docs/omniglot.md):"
+echo "The recognizer that comes with the package, trained for twenty minutes on the same five alphabets (docs/omniglot.md):"
 echo
 "$recognite" evaluate --weights "$data/recognizer.safetensors" --data "$work/unseen" --few-shot-ways 20 \
     --few-shot-episodes 3000 --group-by-folder --report "$work/report"
