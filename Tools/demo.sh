@@ -69,7 +69,7 @@ echo
 echo
 echo "The recognizer that comes with the package, trained for twenty minutes on the same five alphabets (docs/omniglot.md):"
 echo
-"$recognite" evaluate --weights "$data/recognizer.safetensors" --data "$work/unseen" --few-shot-ways 20 \
+"$recognite" evaluate --weights "$data/recognizer.safetensors" --descriptor "$data/descriptor.safetensors" --data "$work/unseen" --few-shot-ways 20 \
     --few-shot-episodes 3000 --group-by-folder --report "$work/report"
 cat <<END
 
