@@ -336,6 +336,31 @@ extension KernelTests {
             }
         }
 
+        /// Rows a multiple of 4096 bytes apart, which are copied before they are multiplied: with and without strides and
+        /// padding, of 1024 channels and of fewer.
+        @Test(arguments: [(30, 1, 0), (1024, 1, 0), (30, 2, 0), (30, 2, 1)] as [(Int64, Int64, Int64)])
+        func rowsFarApartAreMultipliedAlike(channels: Int64, stride: Int64, pad: Int64) {
+            var random = Random(3000)
+            guard var problem = (0..<50).lazy.compactMap({ _ in Problem(.packed, &random) }).first else { return }
+            problem.shape = Self.winogradShape(c: Int(channels), o: 80, images: 2, size: 9)
+            (problem.shape.kh, problem.shape.kw) = (1, 1)
+            (problem.shape.stride_h, problem.shape.stride_w) = (stride, stride)
+            (problem.shape.pad_top, problem.shape.pad_left) = (pad, pad)
+            let side = (9 + 2 * pad - 1) / stride + 1
+            (problem.shape.oh, problem.shape.ow) = (side, side)
+            problem.strides = ck_strides(x: 1024, y: 80, residual: 80)
+            (problem.epilogue.combine, problem.prologue) = (CK_COMBINE_NONE, CK_PROLOGUE_NONE)
+            (problem.gathers, problem.scatters, problem.isInPlace) = (false, false, false)
+            let operands = Operands(problem, &random)
+            let expected = operands.expected(0)
+            atEveryLevel { level in
+                for threads: Int64 in 1...2 {
+                    let y = result(.packed, operands, threads: threads, guardValue: 0)
+                    expectClose(y, expected, tolerance: 3e-5, "\(level), \(threads) threads")
+                }
+            }
+        }
+
         @Test func depthwiseAddsUpItsOutputs() {
             for seed in 0..<40 {
                 var random = Random(seed + 2000)
