@@ -4,7 +4,7 @@ import Layers
 import Tensors
 
 /// DenseNet: `[N, H, W, 3]` to `[N, classes]`.
-public final class DenseNet: Module {
+public final class DenseNet: Module, FunctionalPooling {
     /// What tells one network of the family from another.
     public struct Config: Sendable {
         /// Channels that each dense layer adds.
@@ -20,6 +20,10 @@ public final class DenseNet: Module {
             self.depths = depths
             self.stemChannels = stemChannels
         }
+    }
+
+    public var gemPooling: GeMPool2d? {
+        didSet { invalidatePlans() }
     }
 
     @Child public var features: Module
@@ -53,7 +57,7 @@ public final class DenseNet: Module {
     }
 
     public override func forward(_ x: Tensor) -> Tensor {
-        classifier(features(x).activated(.relu).globalAveragePool())
+        classifier(pooled(features(x).activated(.relu)))
     }
 }
 

@@ -4,7 +4,7 @@ import Layers
 import Tensors
 
 /// MNASNet: `[N, H, W, 3]` to `[N, classes]`.
-public final class MNASNet: Module {
+public final class MNASNet: Module, FunctionalPooling {
     /// A stage of inverted residual blocks.
     struct Stage {
         /// The side of the depthwise convolutions.
@@ -29,6 +29,10 @@ public final class MNASNet: Module {
 
     /// The factor of all channels but those of the last convolution.
     private let width: Double
+    public var gemPooling: GeMPool2d? {
+        didSet { invalidatePlans() }
+    }
+
     @Child public var layers: Module
     @Child public var classifier: Module
 
@@ -56,7 +60,7 @@ public final class MNASNet: Module {
             linears: LayerRecipe(weight: .kaimingUniform(.out, gain: 1), bias: .zeros))
     }
 
-    public override func forward(_ x: Tensor) -> Tensor { classifier(layers(x).globalAveragePool()) }
+    public override func forward(_ x: Tensor) -> Tensor { classifier(pooled(layers(x))) }
 
     private static func stem(_ stemChannels: Int, _ outChannels: Int) -> [Module] {
         [

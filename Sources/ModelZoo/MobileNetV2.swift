@@ -3,7 +3,7 @@ import Layers
 import Tensors
 
 /// MobileNetV2: `[N, H, W, 3]` to `[N, classes]`.
-public final class MobileNetV2: Module {
+public final class MobileNetV2: Module, FunctionalPooling {
     /// A stage of inverted residual blocks.
     struct Stage {
         /// The factor by which a block widens its input before the depthwise convolution.
@@ -23,6 +23,10 @@ public final class MobileNetV2: Module {
         Stage(expansion: 6, outChannels: 160, blocks: 3, stride: 2),
         Stage(expansion: 6, outChannels: 320, blocks: 1, stride: 1),
     ]
+
+    public var gemPooling: GeMPool2d? {
+        didSet { invalidatePlans() }
+    }
 
     @Child public var features: Module
     @Child public var classifier: Module
@@ -49,9 +53,7 @@ public final class MobileNetV2: Module {
             linears: LayerRecipe(weight: .normal(std: 0.01), bias: .zeros))
     }
 
-    public override func forward(_ x: Tensor) -> Tensor {
-        classifier(features(x).adaptiveAvgPool2d(height: 1, width: 1).flattenedChannelsFirst())
-    }
+    public override func forward(_ x: Tensor) -> Tensor { classifier(pooled(features(x))) }
 }
 
 /// Expansion, depthwise convolution and linear projection, beside a shortcut where the shapes allow it.

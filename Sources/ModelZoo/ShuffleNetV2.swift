@@ -4,7 +4,7 @@ import Layers
 import Tensors
 
 /// ShuffleNet V2: `[N, H, W, 3]` to `[N, classes]`.
-public final class ShuffleNetV2: Module {
+public final class ShuffleNetV2: Module, FunctionalPooling {
     /// What tells one network of the family from another.
     public struct Config: Sendable {
         /// Channels of the stages 2, 3 and 4.
@@ -15,6 +15,10 @@ public final class ShuffleNetV2: Module {
 
     /// Blocks in the stages 2, 3 and 4.
     private static let depths = [4, 8, 4]
+
+    public var gemPooling: GeMPool2d? {
+        didSet { invalidatePlans() }
+    }
 
     @Child public var conv1: Module
     @Child public var maxpool: Module
@@ -45,7 +49,7 @@ public final class ShuffleNetV2: Module {
     }
 
     public override func forward(_ x: Tensor) -> Tensor {
-        fc(conv5(stage4(stage3(stage2(maxpool(conv1(x)))))).globalAveragePool())
+        fc(pooled(conv5(stage4(stage3(stage2(maxpool(conv1(x))))))))
     }
 }
 

@@ -26,6 +26,8 @@ public final class Recognizer: Module {
     public let embeddingSize: Int
     /// Where the original model has its classifier.
     let classifierPath: [String]
+    /// The pooling that the backbone had before a descriptor put GeM pooling in its place; `nil`: none did.
+    var ownPooling: Module?
 
     /// A recognizer over one of ``supportedModels``.
     ///

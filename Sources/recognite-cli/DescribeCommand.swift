@@ -5,10 +5,10 @@ struct DescribeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "describe", abstract: "Write a descriptor: what is made of embeddings before they are compared.",
         discussion: """
-            GeM pooling in place of the network's average pooling; the mean over mirrored and resized pictures; a PCA \
-            whitening that is fitted to the embeddings of labelled pictures, which should not be those that the \
-            descriptor will be tried on; and the scaling to norm 1. Pictures are resized and cropped as in training's \
-            validation.
+            GeM pooling in place of the network's average pooling over all positions, which AlexNet, VGG and the \
+            Vision Transformer do not have; the mean over mirrored and resized pictures; a PCA whitening that is \
+            fitted to the embeddings of labelled pictures, which should not be those that the descriptor will be tried \
+            on; and the scaling to norm 1. Pictures are resized and cropped as in training's validation.
             """)
 
     @OptionGroup var modelOptions: ModelOptions

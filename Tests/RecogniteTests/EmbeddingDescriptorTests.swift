@@ -133,36 +133,46 @@ import Testing
         #expect((try recognizer.backbone.module(at: ["5"]) as? GeMPool2d)?.p == 2)
     }
 
-    @Test(arguments: [
-        ("resnet18", ["avgpool"]), ("mobilenet_v3_small", ["avgpool"]), ("efficientnet_b0", ["avgpool"]),
-        ("regnet_y_400mf", ["avgpool"]), ("googlenet", ["avgpool"]), ("convnext_tiny", ["avgpool"]),
-        ("swin_t", ["avgpool"]), ("maxvit_t", ["classifier", "0"]),
-    ]) func gemGoesWhereTheArchitecturePools(name: String, path: [String]) throws {
-        let model = try ModelRegistry.makeModel(name)
-        try model.setGeMPooling(p: 3, named: name)
-        #expect(try model.module(at: path) is GeMPool2d)
-        // Squeeze and excitation keep their own averages.
-        #expect(model.modules.filter { $0 is GeMPool2d }.count == 1)
+    @Test(arguments: [nil, 4] as [Float?]) func withoutGeMTheModelPoolsInItsOwnWayAgain(ownExponent: Float?) throws {
+        let own = ownExponent.map { GeMPool2d(p: $0) } ?? AdaptiveAvgPool2d(1)
+        let recognizer = try Self.makeRecognizer(pool: own)
+        let plain = EmbeddingDescriptor()
+        try plain.prepare(recognizer)
+        #expect(try recognizer.backbone.module(at: ["5"]) === own)
+        let expected = try plain.embeddings(recognizer, images)
+        for isTraining in [false, true] {
+            recognizer.train(isTraining)
+            for p in [Float(3), 2] {
+                try EmbeddingDescriptor(.init(gem: p)).prepare(recognizer)
+                #expect((try recognizer.backbone.module(at: ["5"]) as? GeMPool2d)?.p == p)
+            }
+            recognizer.eval()
+            let gem = try EmbeddingDescriptor(.init(gem: 2)).embeddings(recognizer, images)
+            #expect(zip(gem.scalars, expected.scalars).contains { abs($0 - $1) > 1e-3 })
+            for _ in 0..<2 {
+                try plain.prepare(recognizer)
+                #expect(try recognizer.backbone.module(at: ["5"]) === own)
+            }
+            #expect(!own.isTraining)
+            #expect(try plain.embeddings(recognizer, images).scalars == expected.scalars)
+        }
     }
 
-    @Test(arguments: ["mobilenet_v2", "mnasnet0_5", "shufflenet_v2_x0_5", "densenet121", "vit_b_32"])
-    func architecturesThatPoolByThemselvesAreNamed(name: String) throws {
-        let recognizer = try Recognizer(name)
-        let error = #expect(throws: DescriptorError.self) {
-            try EmbeddingDescriptor(.init(gem: 3)).prepare(recognizer)
+    @Test func aDescriptorOfAnotherPoolingTraps() async {
+        for (applied, used) in [(nil, 3), (3, nil), (3, 2)] as [(Float?, Float?)] {
+            await #expect(processExitsWith: .failure) {
+                [applied = applied as Float?, used = used as Float?] in
+                let recognizer = try Self.makeRecognizer()
+                try EmbeddingDescriptor(.init(gem: applied)).prepare(recognizer)
+                _ = try EmbeddingDescriptor(.init(gem: used)).embeddings(recognizer, .ones([1, 18, 22, 3]))
+            }
         }
-        guard case .noAveragePool(name, _)? = error else {
-            Issue.record("\(name): \(String(describing: error))")
-            return
-        }
-        #expect(!recognizer.modules.contains { $0 is GeMPool2d })
     }
 
-    @Test func poolingToSeveralValuesIsNamed() throws {
-        // As AlexNet and VGG have it.
-        let model = Sequential(Conv2d(3, 8, kernelSize: 3), AdaptiveAvgPool2d(2), Flatten(), Linear(32, 4))
-        let error = #expect(throws: DescriptorError.self) { try model.setGeMPooling(named: "wide") }
-        #expect("\(try #require(error))".contains("wide: it pools to 2 x 2 values per channel"))
+    @Test func aModelThatPoolsByItselfIsNamed() throws {
+        let model = Sequential(Conv2d(3, 8, kernelSize: 3), Flatten(), Linear(32, 4))
+        let error = #expect(throws: DescriptorError.self) { try model.setGeMPooling(named: "flat") }
+        #expect("\(try #require(error))".contains("flat: it does not average its features"))
     }
 
     @Test func whiteningOfAnotherSizeIsNamed() throws {

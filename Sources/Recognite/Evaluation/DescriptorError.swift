@@ -12,7 +12,7 @@ public enum DescriptorError: Error, Equatable, Sendable, CustomStringConvertible
     case embeddingSize(model: String, size: Int, whitening: Int)
     /// Several scales for a model that takes images of one size alone.
     case fixedImageSize(model: String, height: Int, width: Int, scales: [Double])
-    /// GeM pooling for a model without an average pooling that it could take the place of.
+    /// GeM pooling for a model without an average pooling to one value per channel that it could take the place of.
     case noAveragePool(model: String, reason: String)
 
     public var description: String {

@@ -16,8 +16,7 @@ public struct EmbeddingDescriptor: Sendable {
         public var flip: Bool
         /// Factors of the images' sides; an embedding is the mean over all of them.
         public var scales: [Double]
-        /// The exponent of GeM pooling in place of the model's average pooling; `nil`: the model's pooling stays as it
-        /// is.
+        /// The exponent of GeM pooling in place of the model's average pooling; `nil`: the model pools in its own way.
         public var gem: Float?
         /// Whether embeddings are scaled to norm 1 at the end.
         public var normalizes: Bool
@@ -53,13 +52,22 @@ public struct EmbeddingDescriptor: Sendable {
         self.whitening = whitening
     }
 
-    /// Puts GeM pooling into a recognizer's model, where the settings want it; to be called once before the recognizer
-    /// is used with this descriptor. A second call changes nothing.
+    /// Gives a recognizer's model the pooling that the settings want: GeM pooling, or its own again after a descriptor
+    /// with GeM pooling. To be called once before the recognizer is used with this descriptor; a second call changes
+    /// nothing.
     ///
-    /// - Throws: ``DescriptorError`` for a model without an average pooling over the whole image that is a module.
+    /// - Throws: ``DescriptorError`` for GeM pooling and a model that does not pool to one value per channel, or whose
+    ///   pooling is not known.
     public func prepare(_ recognizer: Recognizer) throws(DescriptorError) {
-        guard let gem = settings.gem else { return }
-        try recognizer.backbone.setGeMPooling(p: gem, named: recognizer.modelName)
+        let backbone = recognizer.backbone
+        if let gem = settings.gem {
+            guard backbone.gemExponent != gem else { return }
+            let old = try backbone.replacePooling(with: GeMPool2d(p: gem), named: recognizer.modelName)
+            if recognizer.ownPooling == nil { recognizer.ownPooling = old }
+        } else if let own = recognizer.ownPooling {
+            try backbone.replacePooling(with: own, named: recognizer.modelName)
+            recognizer.ownPooling = nil
+        }
     }
 
     /// The finished embeddings of images.
@@ -82,8 +90,8 @@ public struct EmbeddingDescriptor: Sendable {
     public func averagedEmbeddings(_ recognizer: Recognizer, _ images: Tensor) throws -> Tensor {
         precondition(!recognizer.isTraining, "EmbeddingDescriptor: the recognizer is in training mode")
         precondition(
-            settings.gem == nil || recognizer.backbone.gemExponent == settings.gem,
-            "EmbeddingDescriptor: the recognizer has no GeM pooling of the descriptor's exponent: call prepare(_:)")
+            settings.gem.map { $0 == recognizer.backbone.gemExponent } ?? (recognizer.ownPooling == nil),
+            "EmbeddingDescriptor: the recognizer's pooling is not the descriptor's: call prepare(_:)")
         if let problem = settings.problem { preconditionFailure("EmbeddingDescriptor: \(problem)") }
         // All before anything is computed: a scale that is too small is found at once.
         try checkInput(recognizer, shape: images.shape)
