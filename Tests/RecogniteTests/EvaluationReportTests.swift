@@ -162,6 +162,27 @@ import Testing
         #expect(lines.contains { $0.contains("2-way 1-shot accuracy") && $0.contains(" ± ") })
     }
 
+    /// Rates that nothing tells are neither 0 nor 1, and the reason is given.
+    @Test(arguments: [([0, 0], [0], "no negative pairs"), ([0, 0], [1], "no positive pairs")])
+    func ratesWithoutPairsOfBothKindsAreAbsent(gallery: [Int], queries: [Int], reason: String) throws {
+        let report = EvaluationReport(
+            title: "One kind",
+            metrics: RetrievalMetrics(
+                queries: Self.embeddings([0]), queryLabels: queries, gallery: Self.embeddings([1, 50]),
+                galleryLabels: gallery))
+        let line = try #require(report.summary.split(separator: "\n").first { $0.contains("equal error rate") })
+        #expect(line.hasSuffix("none: \(reason)"))
+        #expect(!report.summary.contains("TAR@FAR"))
+        let html = try Self.html(of: report)
+        let page = try Page(html)
+        #expect(page.text.contains("None: there are \(reason)."))
+        #expect(!page.text.contains("equal errors at") && !html.contains("nan"))
+        #expect(page.all("polyline").allSatisfy { ($0["points"] ?? "").contains(",") })
+        let json = try report.json()
+        #expect(!json.contains("equalErrorRate"))
+        #expect(try JSONDecoder().decode(EvaluationReport.Figures.self, from: Data(json.utf8)) == report.figures)
+    }
+
     @Test(arguments: [1, 256]) func choosesTheClearestAndTheWorst(blockSize: Int) throws {
         // The queries at 31 and 45 are missed: b at 50 is nearer than a at 1.
         let queries = Self.embeddings([0, 20, 31, 80, 45, 10])

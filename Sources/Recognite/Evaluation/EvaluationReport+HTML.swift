@@ -61,8 +61,10 @@ extension EvaluationReport {
             ("accuracy", ReportText.percent(metrics.accuracy)),
             ("mAP", ReportText.percent(metrics.meanAveragePrecision)),
             ("recall@5", ReportText.percent(metrics.recall(at: 5))),
-            ("equal error rate", ReportText.percent(metrics.verification.equalErrorRate)),
         ]
+        if let rate = metrics.verification.equalErrorRate {
+            rows.append(("equal error rate", ReportText.percent(rate)))
+        }
         let items = rows.map {
             "<div><strong>\(ReportText.escaped($0.value))</strong><span>\(ReportText.escaped($0.name))</span></div>"
         }

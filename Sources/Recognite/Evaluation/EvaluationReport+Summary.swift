@@ -21,10 +21,12 @@ extension EvaluationReport {
         ]
         let best = metrics.maximalF1
         let verification = metrics.verification
-        var pairs = [
-            percent("equal error rate", verification.equalErrorRate),
-            ("its threshold", ReportText.number(verification.equalErrorThreshold)),
-        ]
+        var pairs: [Row] = []
+        if let rate = verification.equalErrorRate, let threshold = verification.equalErrorThreshold {
+            pairs += [percent("equal error rate", rate), ("its threshold", ReportText.number(threshold))]
+        } else if let absence = verification.absence {
+            pairs.append(("equal error rate", "none: \(absence)"))
+        }
         pairs += verification.acceptances.map { percent("TAR@FAR=\($0.name)", $0.trueAcceptance) }
         pairs += [
             count("positive pairs", verification.positivePairs), count("negative pairs", verification.negativePairs),
