@@ -190,6 +190,10 @@ import Testing
             let result = try Self.evaluate(["--data", folder + "/all", "--embeddings", folder + "/e.npy"])
             #expect(result.status == 1 && result.errors.contains("warm/red/0.png"), "\(result.errors)")
             #expect(!FileManager.default.fileExists(atPath: folder + "/e.npy"))
+            try Data("no picture".utf8).write(to: URL(filePath: folder + "/all/warm/yellow/1.png"))
+            let tables = try Self.evaluate(["--gallery", folder + "/q.csv", "--query", folder + "/q.csv"])
+            // Behind the header and two rows of red.
+            #expect(tables.status == 1 && tables.errors.contains("row 4 of \(folder)/q.csv"), "\(tables.errors)")
         }
     }
 }

@@ -254,6 +254,33 @@ import Testing
         }
     }
 
+    /// The row is that of the CSV, however the table was divided since.
+    @Test func anUnreadablePictureHasTheRowOfItsFile() throws {
+        try withTemporaryFolder { folder in
+            let labels = labels(12, of: 4)
+            try makeTable(labels, in: folder).write(csv: folder + "/all.csv")
+            let text = try String(contentsOfFile: folder + "/all.csv", encoding: .utf8)
+            try text.replacing("\n3.png", with: "\n\n3.png").write(
+                toFile: folder + "/t.csv", atomically: true, encoding: .utf8)
+            let table = try ImageTable(csv: folder + "/t.csv")
+            let (train, validation) = try table.kFoldSplit(folds: 2, validationFold: 1, seed: 3)
+            let (gallery, query, _) = validation.galleryQuerySplit(references: 1, seed: 3)
+            for (part, name) in [(train, "train"), (gallery, "gallery"), (query, "query")] {
+                let row = try #require(part.rows.last)
+                let number = try #require(Int((row.path as NSString).lastPathComponent.dropLast(4)))
+                let bytes = try #require(FileManager.default.contents(atPath: row.path))
+                try Data("no picture".utf8).write(to: URL(filePath: row.path))
+                let loader = try ImageLoader(part, transform: plain, batchSize: 2, seed: 0)
+                let error = #expect(throws: ImageLoaderError.self, "\(name)") { _ = try seen(loader) }
+                // Behind the header, and from 3 on behind a blank line.
+                let expected = "(row \(number + (number < 3 ? 2 : 3)) of \(folder)/t.csv, label \"\(row.label)\")"
+                let reason = error?.reason ?? ""
+                #expect(reason.hasPrefix(row.path) && reason.hasSuffix(expected), "\(reason)")
+                try bytes.write(to: URL(filePath: row.path))
+            }
+        }
+    }
+
     /// Whoever stops early leaves no thread behind that the others would wait for.
     @Test func epochsMayBeAbandoned() throws {
         try withTable(labels(40, of: 4)) { table in

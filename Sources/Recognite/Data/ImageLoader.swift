@@ -179,8 +179,9 @@ public final class ImageLoader: Sendable {
             cache?[row] = picture
             return picture
         } catch {
-            throw ImageLoaderError(
-                reason: "\(error) (row \(row) of \(table.count), label \"\(table.rows[row].label)\")")
+            let source = table.rows[row]
+            let place = source.origin.map { "row \($0.row) of \($0.path), " } ?? ""
+            throw ImageLoaderError(reason: "\(error) (\(place)label \"\(source.label)\")")
         }
     }
 

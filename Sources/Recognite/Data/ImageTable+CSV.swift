@@ -38,7 +38,9 @@ extension ImageTable {
                 bad("\(fields.count) fields, the header has \(header.count)")
                 continue
             }
-            let row = Row(path: Self.path(fields[image], in: folder), label: fields[label])
+            let row = Row(
+                path: Self.path(fields[image], in: folder), label: fields[label],
+                origin: .init(path: path, row: number + 1))
             var isFolder: ObjCBool = false
             if fields[image].isEmpty {
                 bad("no path of a picture")
