@@ -53,10 +53,7 @@ extension EvaluationReport {
     /// The figures that are asked for first.
     private var headline: String {
         var rows: [Row] = []
-        if let fewShot {
-            let settings = fewShot.settings
-            rows.append(("\(settings.ways)-way \(settings.shots)-shot", ReportText.percent(fewShot.result.accuracy)))
-        }
+        if let fewShot { rows.append((fewShot.name, ReportText.percent(fewShot.result.accuracy))) }
         rows += [
             ("accuracy", ReportText.percent(metrics.accuracy)),
             ("mAP", ReportText.percent(metrics.meanAveragePrecision)),
