@@ -281,6 +281,38 @@ import Testing
         }
     }
 
+    /// A picture that fills its group up several times is changed in another way each time, and as without a sampler
+    /// the first time; from any batch of the epoch on.
+    @Test func repeatedPicturesAreChangedInOtherWays() throws {
+        try withTable(["a", "a", "b", "b", "b", "c"]) { table in
+            func loader(_ sampler: BatchSampler) throws -> ImageLoader {
+                try ImageLoader(table, transform: busy, batchSize: 4, sampler: sampler, seed: 4, workers: 3)
+            }
+            func pictures(_ batches: [Seen]) -> [Int: [[Float]]] {
+                var result: [Int: [[Float]]] = [:]
+                for batch in batches {
+                    for (at, row) in batch.rows.enumerated() {
+                        result[row, default: []].append(Array(batch.scalars[at * 108..<(at + 1) * 108]))
+                    }
+                }
+                return result
+            }
+            let balanced = try loader(.classBalanced(perClass: 4))
+            for epoch in 0..<3 {
+                let batches = try seen(balanced, epoch: epoch)
+                let own = pictures(batches), once = pictures(try seen(loader(.shuffled), epoch: epoch))
+                #expect(own[5]?.count == 4 && own.values.map(\.count).reduce(0, +) == 12)
+                for (row, times) in own {
+                    #expect(Set(times).count == times.count, "row \(row)")
+                    #expect(times.first == once[row]?.first)
+                }
+                for first in 0...batches.count {
+                    #expect(try seen(balanced, epoch: epoch, from: first) == Array(batches[first...]))
+                }
+            }
+        }
+    }
+
     /// Whoever stops early leaves no thread behind that the others would wait for.
     @Test func epochsMayBeAbandoned() throws {
         try withTable(labels(40, of: 4)) { table in
