@@ -313,6 +313,35 @@ import Testing
         }
     }
 
+    /// No thread works on when an epoch has been abandoned: none holds the loader, and none waits for the end of a
+    /// batch.
+    @Test func abandonedEpochsAreOver() throws {
+        try withTemporaryFolder { folder in
+            let path = folder + "/large.png"
+            let picture = RGBImage(width: 500, height: 500, filledWith: [9, 200, 30])
+            try Data(PNGEncoder.encode(picture)).write(to: URL(filePath: path))
+            let table = ImageTable(rows: Array(repeating: .init(path: path, label: "x"), count: 300))
+            var loader: ImageLoader? = try ImageLoader(table, transform: busy, batchSize: 300, seed: 8, workers: 3)
+            weak let released = loader
+            let clock = ContinuousClock()
+            let whole = try clock.measure { _ = try seen(#require(loader)) }
+            for _ in 0..<5 {
+                let part = clock.measure { abandon(loader) }
+                #expect(part < whole / 2)
+            }
+            abandon(loader)
+            loader = nil
+            #expect(released == nil)
+        }
+    }
+
+    /// Begins an epoch and gives it up while threads are at work.
+    @inline(never) private func abandon(_ loader: ImageLoader?) {
+        let batches = loader?.batches()
+        Thread.sleep(forTimeInterval: 0.02)
+        withExtendedLifetime(batches) {}
+    }
+
     /// Whoever stops early leaves no thread behind that the others would wait for.
     @Test func epochsMayBeAbandoned() throws {
         try withTable(labels(40, of: 4)) { table in

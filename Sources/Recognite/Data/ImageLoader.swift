@@ -158,10 +158,15 @@ public final class ImageLoader: Sendable {
         Batches(self, epoch, Array(plan(epoch: epoch).dropFirst(first)))
     }
 
-    /// One batch, computed on the calling thread.
-    fileprivate func batch(_ draws: [Int], epoch: Int) throws(ImageLoaderError) -> Batch {
+    /// One batch, computed on the calling thread; `nil` if it is not wanted any more.
+    fileprivate func batch(
+        _ draws: [Int], epoch: Int, isStopped: () -> Bool
+    ) throws(ImageLoaderError) -> Batch? {
         var images: [Tensor] = []
-        for draw in draws { images.append(try image(draw, epoch)) }
+        for draw in draws {
+            if isStopped() { return nil }
+            images.append(try image(draw, epoch))
+        }
         let side = images[0].shape
         let samples = draws.map { $0 % sampleCount }
         return Batch(
@@ -194,13 +199,15 @@ public final class ImageLoader: Sendable {
         }
     }
 
-    /// The batches of one epoch, in order. Made ahead by threads that end when the epoch does, or when this is released.
+    /// The batches of one epoch, in order. Made ahead by threads that end when the epoch does, or when this is
+    /// released, which waits until they have, for as long as a picture takes.
     public struct Batches: Sequence, IteratorProtocol {
         private let producer: Producer<Batch, ImageLoaderError>
 
         fileprivate init(_ loader: ImageLoader, _ epoch: Int, _ plan: [[Int]]) {
-            producer = Producer(count: plan.count, ahead: loader.workers + 2) { index throws(ImageLoaderError) in
-                try loader.batch(plan[index], epoch: epoch)
+            producer = Producer(count: plan.count, ahead: loader.workers + 2) {
+                (index, isStopped) throws(ImageLoaderError) in
+                try loader.batch(plan[index], epoch: epoch, isStopped: isStopped)
             }
             producer.start(threads: Swift.min(loader.workers, plan.count))
         }
