@@ -32,6 +32,17 @@ public struct CropBox: Hashable, Sendable {
         top >= 0 && left >= 0 && top + self.height <= height && left + self.width <= width
     }
 
+    /// The part of the box inside a picture of this size, or the pixel nearest to it.
+    func clamped(toHeight height: Int, width: Int) -> CropBox {
+        func part(_ range: Range<Int>, _ length: Int) -> Range<Int> {
+            let start = min(max(range.lowerBound, 0), length - 1)
+            return start..<max(start + 1, min(range.upperBound, length))
+        }
+        let (rows, columns) = (part(rows, height), part(columns, width))
+        return CropBox(
+            top: rows.lowerBound, left: columns.lowerBound, height: rows.count, width: columns.count)
+    }
+
     /// Copies the box out of `source`, `[height, width, channels]`, and writes `zero` where it reaches beyond.
     func copy<T>(
         from source: UnsafeBufferPointer<T>, height: Int, width: Int, channels: Int, zero: T,

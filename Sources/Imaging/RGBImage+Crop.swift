@@ -22,7 +22,7 @@ extension RGBImage {
 
 extension CropBox {
     /// The boxes of the reference's `three_crop`.
-    static func threeCrops(height: Int, width: Int) -> [CropBox] {
+    package static func threeCrops(height: Int, width: Int) -> [CropBox] {
         let side = min(height, width)
         return [
             CropBox(top: 0, left: 0, height: side, width: side),

@@ -63,7 +63,7 @@ extension RGBImage {
 
     /// `origin` is the row of the uncropped picture that is row 0 here.
     private func resampledHeight(_ taps: ResampleTaps<Double>, origin: Int) -> RGBImage {
-        let fixed = ResampleTaps<Int32>(taps, origin: origin)
+        let fixed = ResampleTaps<Int32>(taps.counted(from: origin))
         return RGBImage(width: width, height: fixed.first.count) { target in
             withUnsafePixels { source in
                 fixed.withCTaps {

@@ -14,6 +14,15 @@ struct ResampleTaps<Weight> {
     let stride: Int
 }
 
+extension ResampleTaps {
+    /// The same taps with input positions counted from `origin`.
+    func counted(from origin: Int) -> ResampleTaps {
+        var taps = self
+        taps.first = first.map { $0 - Int32(origin) }
+        return taps
+    }
+}
+
 extension ResampleTaps where Weight: BinaryFloatingPoint {
     /// The taps of the output positions in `range`.
     init(from inSize: Int, to outSize: Int, range: Range<Int>, interpolation: Interpolation) {
@@ -49,10 +58,10 @@ extension ResampleTaps where Weight: BinaryFloatingPoint {
 }
 
 extension ResampleTaps<Int32> {
-    /// The weights in fixed point, rounded half away from zero as Pillow does, and positions counted from `origin`.
-    init(_ taps: ResampleTaps<Double>, origin: Int = 0) {
+    /// The weights in fixed point, rounded half away from zero as Pillow does.
+    init(_ taps: ResampleTaps<Double>) {
         let one = Double(1 << CI_WEIGHT_BITS)
-        first = taps.first.map { $0 - Int32(origin) }
+        first = taps.first
         used = taps.used
         weights = taps.weights.map { Int32($0 < 0 ? -0.5 + $0 * one : 0.5 + $0 * one) }
         stride = taps.stride

@@ -22,7 +22,8 @@ public struct TensorPreset: Hashable, Sendable {
 
     /// The network's input for a picture, `[cropSize, cropSize, 3]`.
     public func callAsFunction(_ image: RGBImage) -> Tensor {
-        let resized = Tensor(image).resizedImage(to: resize, interpolation: interpolation)
-        return normalization(resized.centerCroppedImage(height: cropSize, width: cropSize))
+        let size = resize.size(forHeight: image.height, width: image.width)
+        let box = CropBox(centeredIn: size, height: cropSize, width: cropSize)
+        return normalization(Tensor(image).resizedImage(to: size, window: box, interpolation: interpolation))
     }
 }

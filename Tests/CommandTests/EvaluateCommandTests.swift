@@ -101,6 +101,9 @@ import Testing
             #expect(outcome.groupNames == [0: "cold", 1: "warm"])
             #expect(outcome.result.groups.keys.sorted() == [0, 1])
             #expect(outcome.settings == FewShot(ways: 2, shots: 2, queries: 1, episodes: 20, seed: 1))
+            let more = try Self.evaluate(
+                ["--data", folder + "/all", "--few-shot-ways", "3", "--few-shot-episodes", "20", "--group-by-folder"])
+            #expect(more.output.contains("cold (2-way)") && more.output.contains("2 of 2 groups"), "\(more.output)")
             let ungrouped = try #require(try Self.figures(try Self.evaluate(options)).fewShot)
             #expect(ungrouped.result.groups.count == 1)
             let scarce = try Self.evaluate(options + ["--few-shot-queries", "3"])
@@ -190,6 +193,10 @@ import Testing
             let result = try Self.evaluate(["--data", folder + "/all", "--embeddings", folder + "/e.npy"])
             #expect(result.status == 1 && result.errors.contains("warm/red/0.png"), "\(result.errors)")
             #expect(!FileManager.default.fileExists(atPath: folder + "/e.npy"))
+            try Data("no picture".utf8).write(to: URL(filePath: folder + "/all/warm/yellow/1.png"))
+            let tables = try Self.evaluate(["--gallery", folder + "/q.csv", "--query", folder + "/q.csv"])
+            // Behind the header and two rows of red.
+            #expect(tables.status == 1 && tables.errors.contains("row 4 of \(folder)/q.csv"), "\(tables.errors)")
         }
     }
 }

@@ -129,6 +129,19 @@ import Testing
         }
     }
 
+    /// Only the crop is computed; the whole must give the same, also where the crop reaches beyond it.
+    @Test(arguments: [(9, 40), (40, 9), (24, 24), (60, 50), (10, 12)])
+    func tensorPresetsCropTheResizedPicture(height: Int, width: Int) throws {
+        let image = try Tensor(Fixtures.image("scene.png"))
+        for interpolation in [Interpolation.bilinear, .bicubic] {
+            let target = ResizeTarget.exact(height: height, width: width)
+            let preset = TensorPreset(cropSize: 24, resize: target, interpolation: interpolation, normalization: .none)
+            let whole = image.resizedImage(to: target, interpolation: interpolation)
+            let expected = whole.centerCroppedImage(height: 24, width: 24)
+            #expect(try preset(Fixtures.image("scene.png")).scalars == expected.scalars)
+        }
+    }
+
     @Test func batchesStackPictures() throws {
         let preset = ClassificationPreset(cropSize: 24, resizeSize: 32)
         let images = try ["scene.png", "scene_tall.png"].map(Fixtures.image)

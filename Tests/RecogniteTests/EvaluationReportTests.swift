@@ -162,6 +162,52 @@ import Testing
         #expect(lines.contains { $0.contains("2-way 1-shot accuracy") && $0.contains(" ± ") })
     }
 
+    /// Rates that nothing tells are neither 0 nor 1, and the reason is given.
+    @Test(arguments: [([0, 0], [0], "no negative pairs"), ([0, 0], [1], "no positive pairs")])
+    func ratesWithoutPairsOfBothKindsAreAbsent(gallery: [Int], queries: [Int], reason: String) throws {
+        let report = EvaluationReport(
+            title: "One kind",
+            metrics: RetrievalMetrics(
+                queries: Self.embeddings([0]), queryLabels: queries, gallery: Self.embeddings([1, 50]),
+                galleryLabels: gallery))
+        let line = try #require(report.summary.split(separator: "\n").first { $0.contains("equal error rate") })
+        #expect(line.hasSuffix("none: \(reason)"))
+        #expect(!report.summary.contains("TAR@FAR"))
+        let html = try Self.html(of: report)
+        let page = try Page(html)
+        #expect(page.text.contains("None: there are \(reason)."))
+        #expect(!page.text.contains("equal errors at") && !html.contains("nan"))
+        #expect(page.all("polyline").allSatisfy { ($0["points"] ?? "").contains(",") })
+        let json = try report.json()
+        #expect(!json.contains("equalErrorRate"))
+        #expect(try JSONDecoder().decode(EvaluationReport.Figures.self, from: Data(json.utf8)) == report.figures)
+    }
+
+    /// Episodes of fewer labels than asked for are not shown as if they had so many.
+    @Test func groupsWithFewerLabelsAreNamed() throws {
+        func report(_ groups: [Int: Int], names: [Int: String]) throws -> EvaluationReport {
+            let settings = FewShot(ways: 3, episodes: 10)
+            let result = settings.evaluate(
+                embeddings: Self.embeddings([0, 1, 90, 91, 0, 2, 88, 90, 45, 46]),
+                labels: [0, 0, 1, 1, 2, 2, 3, 3, 4, 4], groups: groups)
+            return EvaluationReport(
+                title: "Groups", metrics: Self.metrics,
+                fewShot: .init(settings: settings, result: try #require(result), groupNames: names))
+        }
+        let two = try report([0: 0, 1: 0, 2: 1, 3: 1, 4: 1], names: [0: "Greek", 1: "Latin"])
+        for text in ["2- to 3-way 1-shot accuracy", "fewer than 3 labels", "1 of 2 groups", "Greek (2-way)"] {
+            #expect(two.summary.contains(text), "\(two.summary)")
+        }
+        #expect(!two.summary.contains("Latin ("))
+        let page = try Page(Self.html(of: two))
+        #expect(page.text.contains("Greek (2-way)") && page.text.contains("2- to 3-way 1-shot"))
+        // Label 4 is alone in its group.
+        let one = try report([0: 0, 1: 0, 2: 1, 3: 2, 4: 3], names: [0: "Greek"])
+        #expect(one.summary.contains("2-way 1-shot accuracy") && one.summary.contains("Greek: 2 labels"))
+        let full = try report([:], names: [:])
+        #expect(full.summary.contains("3-way 1-shot accuracy") && !full.summary.contains("fewer than"))
+    }
+
     @Test(arguments: [1, 256]) func choosesTheClearestAndTheWorst(blockSize: Int) throws {
         // The queries at 31 and 45 are missed: b at 50 is nearer than a at 1.
         let queries = Self.embeddings([0, 20, 31, 80, 45, 10])

@@ -69,6 +69,22 @@ import Testing
         #expect(abs(result.accuracy - 0.6) < 1e-12)
         // Half of the episodes are 0.4 above the mean, half below: 1.96 · sqrt(0.16 / 99).
         #expect(abs(result.confidence - 1.96 * (0.16 / 99).squareRoot()) < 1e-12)
+        #expect(result.ways == [3: 5, 8: 5])
+    }
+
+    /// Three and five usable classes where four are asked for.
+    @Test func groupsWithFewerClassesSaySo() throws {
+        // One picture of label 8 is too few.
+        let labels = (0..<24).map { $0 % 8 } + [8]
+        let groups = Dictionary(uniqueKeysWithValues: (0..<9).map { ($0, $0 < 3 || $0 == 8 ? 1 : 2) })
+        func result(_ ways: Int) throws -> FewShot.Result {
+            try #require(
+                FewShot(ways: ways, shots: 1, queries: 1, episodes: 20).evaluate(
+                    embeddings: perfect(labels, classes: 9), labels: labels, groups: groups))
+        }
+        #expect(try result(4).ways == [1: 3, 2: 4])
+        #expect(try result(3).ways == [1: 3, 2: 3])
+        #expect(try result(20).ways == [1: 3, 2: 5])
     }
 
     /// Labels with too few pictures are left out, then groups with less than two labels.

@@ -254,6 +254,94 @@ import Testing
         }
     }
 
+    /// The row is that of the CSV, however the table was divided since.
+    @Test func anUnreadablePictureHasTheRowOfItsFile() throws {
+        try withTemporaryFolder { folder in
+            let labels = labels(12, of: 4)
+            try makeTable(labels, in: folder).write(csv: folder + "/all.csv")
+            let text = try String(contentsOfFile: folder + "/all.csv", encoding: .utf8)
+            try text.replacing("\n3.png", with: "\n\n3.png").write(
+                toFile: folder + "/t.csv", atomically: true, encoding: .utf8)
+            let table = try ImageTable(csv: folder + "/t.csv")
+            let (train, validation) = try table.kFoldSplit(folds: 2, validationFold: 1, seed: 3)
+            let (gallery, query, _) = validation.galleryQuerySplit(references: 1, seed: 3)
+            for (part, name) in [(train, "train"), (gallery, "gallery"), (query, "query")] {
+                let row = try #require(part.rows.last)
+                let number = try #require(Int((row.path as NSString).lastPathComponent.dropLast(4)))
+                let bytes = try #require(FileManager.default.contents(atPath: row.path))
+                try Data("no picture".utf8).write(to: URL(filePath: row.path))
+                let loader = try ImageLoader(part, transform: plain, batchSize: 2, seed: 0)
+                let error = #expect(throws: ImageLoaderError.self, "\(name)") { _ = try seen(loader) }
+                // Behind the header, and from 3 on behind a blank line.
+                let expected = "(row \(number + (number < 3 ? 2 : 3)) of \(folder)/t.csv, label \"\(row.label)\")"
+                let reason = error?.reason ?? ""
+                #expect(reason.hasPrefix(row.path) && reason.hasSuffix(expected), "\(reason)")
+                try bytes.write(to: URL(filePath: row.path))
+            }
+        }
+    }
+
+    /// A picture that fills its group up several times is changed in another way each time, and as without a sampler
+    /// the first time; from any batch of the epoch on.
+    @Test func repeatedPicturesAreChangedInOtherWays() throws {
+        try withTable(["a", "a", "b", "b", "b", "c"]) { table in
+            func loader(_ sampler: BatchSampler) throws -> ImageLoader {
+                try ImageLoader(table, transform: busy, batchSize: 4, sampler: sampler, seed: 4, workers: 3)
+            }
+            func pictures(_ batches: [Seen]) -> [Int: [[Float]]] {
+                var result: [Int: [[Float]]] = [:]
+                for batch in batches {
+                    for (at, row) in batch.rows.enumerated() {
+                        result[row, default: []].append(Array(batch.scalars[at * 108..<(at + 1) * 108]))
+                    }
+                }
+                return result
+            }
+            let balanced = try loader(.classBalanced(perClass: 4))
+            for epoch in 0..<3 {
+                let batches = try seen(balanced, epoch: epoch)
+                let own = pictures(batches), once = pictures(try seen(loader(.shuffled), epoch: epoch))
+                #expect(own[5]?.count == 4 && own.values.map(\.count).reduce(0, +) == 12)
+                for (row, times) in own {
+                    #expect(Set(times).count == times.count, "row \(row)")
+                    #expect(times.first == once[row]?.first)
+                }
+                for first in 0...batches.count {
+                    #expect(try seen(balanced, epoch: epoch, from: first) == Array(batches[first...]))
+                }
+            }
+        }
+    }
+
+    /// No thread works on when an epoch has been abandoned: none holds the loader, and none waits for the end of a
+    /// batch.
+    @Test func abandonedEpochsAreOver() throws {
+        try withTemporaryFolder { folder in
+            let path = folder + "/large.png"
+            let picture = RGBImage(width: 500, height: 500, filledWith: [9, 200, 30])
+            try Data(PNGEncoder.encode(picture)).write(to: URL(filePath: path))
+            let table = ImageTable(rows: Array(repeating: .init(path: path, label: "x"), count: 300))
+            var loader: ImageLoader? = try ImageLoader(table, transform: busy, batchSize: 300, seed: 8, workers: 3)
+            weak let released = loader
+            let clock = ContinuousClock()
+            let whole = try clock.measure { _ = try seen(#require(loader)) }
+            for _ in 0..<5 {
+                let part = clock.measure { abandon(loader) }
+                #expect(part < whole / 2)
+            }
+            abandon(loader)
+            loader = nil
+            #expect(released == nil)
+        }
+    }
+
+    /// Begins an epoch and gives it up while threads are at work.
+    @inline(never) private func abandon(_ loader: ImageLoader?) {
+        let batches = loader?.batches()
+        Thread.sleep(forTimeInterval: 0.02)
+        withExtendedLifetime(batches) {}
+    }
+
     /// Whoever stops early leaves no thread behind that the others would wait for.
     @Test func epochsMayBeAbandoned() throws {
         try withTable(labels(40, of: 4)) { table in

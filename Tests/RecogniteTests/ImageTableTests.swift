@@ -45,8 +45,21 @@ import Testing
         #expect(try labels("image,label\na.png,\"one\ntwo\"\nb.png,\"\"\"q\"\"\"\n") == ["one\ntwo", "\"q\""])
         // A quote in the middle of a field that does not begin with one.
         #expect(try labels("image,label\na.png,5\" disk\nb.png,\" x \"\n") == ["5\" disk", " x "])
-        // Spaces around fields: those before are skipped.
-        #expect(try labels("image, label\na.png, x\nb.png, \"y\" \n") == ["x", "y"])
+    }
+
+    /// What pandas' `read_csv` makes of the same text.
+    @Test func spacesAndQuotesArePandas() throws {
+        #expect(try labels("image,label\na.png, x\nb.png,\ty \n") == [" x", "\ty "])
+        // A quote behind a space is none, so that the comma is one.
+        #expect(try labels("image,label\na.png, \"x\"\nb.png,\"y\" \n") == [" \"x\"", "y "])
+        #expect(try problems("image,label\na.png, \"x, y\"\n") == ["row 2: 3 fields, the header has 2"])
+        #expect(try labels("image,label\na.png,a\"b\"\"c\nb.png,\"a\"b\"c\"\n") == ["a\"b\"\"c", "ab\"c\""])
+        // A line may begin with spaces that belong to its first field.
+        #expect(try labels("label,image\n x,a.png\n  \t\n\ty,b.png\n") == [" x", "\ty"])
+        #expect(
+            try problems("image, label\na.png,x\n") == ["no column \"label\"; there are: \"image\", \" label\""])
+        // A line of quotes is not blank.
+        #expect(try problems("image,label\n\"\"\na.png,x\n") == ["row 2: 1 fields, the header has 2"])
     }
 
     @Test func lineEndsAndBlankLines() throws {
@@ -73,8 +86,11 @@ import Testing
     @Test func otherColumns() throws {
         let text = "id,class name,file,note\n1,x,a.png,\n2,y,b.png,\"n, m\"\n"
         #expect(try labels(text, image: "file", label: "class name") == ["x", "y"])
-        #expect(try problems("file,class\na.png,x\n") == ["no column \"image\"; there are: file, class"])
-        #expect(try problems("image,class,note\na.png,x,\n") == ["no column \"label\"; there are: image, class, note"])
+        #expect(try problems("file,class\na.png,x\n") == ["no column \"image\"; there are: \"file\", \"class\""])
+        #expect(
+            try problems("image,class,note\na.png,x,\n") == [
+                "no column \"label\"; there are: \"image\", \"class\", \"note\""
+            ])
     }
 
     /// Paths are relative to the CSV's folder, wherever it is; absolute ones stay.
@@ -101,7 +117,7 @@ import Testing
             try problems(rows.joined(separator: "\n"), files: ["a.png", "folder/c.png"]) == [
                 "row 3: no file missing.png", "row 4: no label", "row 5: no label", "row 6: no path of a picture",
                 "row 7: 1 fields, the header has 2", "row 8: 3 fields, the header has 2",
-                "row 10: text behind a closing quote", "row 11: no file gone.png", "row 11: no label",
+                "row 10: no file a.png?", "row 11: no file gone.png", "row 11: no label",
                 "row 12: no file folder", "row 14: no label", "row 15: a quote that is not closed",
             ])
         // The last line has an empty label too without a line end.

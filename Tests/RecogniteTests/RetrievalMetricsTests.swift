@@ -142,13 +142,10 @@ import Testing
         // With 10 false acceptances (0.90 and more) there are 3 true ones, with 1 two, with none one.
         #expect(verification.acceptances.map(\.falseAcceptance) == [1e-1, 1e-2, 1e-3, 1e-4])
         #expect(verification.acceptances.map(\.trueAcceptance) == [0.3, 0.2, 0.1, 0.1])
-        for (acceptance, threshold) in zip(verification.acceptances, [0.895, 0.985, 0.995, 0.995]) {
-            // A bin of scores is 0.995 / 65536 wide.
-            #expect(abs(acceptance.threshold - threshold) < 2e-5)
-        }
+        #expect(verification.acceptances.map { Float($0.threshold) } == [0.895, 0.985, 0.995, 0.995])
         // At 0.5, 50 of 100 others are accepted, and 5 of 10 are rejected.
-        #expect(abs(verification.equalErrorRate - 0.5) < 1e-9)
-        #expect(abs(verification.equalErrorThreshold - 0.5) < 2e-5)
+        #expect(verification.equalErrorRate == 0.5)
+        #expect(verification.equalErrorThreshold == 0.5)
         #expect(metrics.named["EER"] == verification.equalErrorRate)
         #expect(metrics.named["TAR@FAR=1e-2"] == 0.2)
         let curve = verification.curve
@@ -164,7 +161,7 @@ import Testing
     }
 
     @Test func equalErrorRatesByHand() {
-        func rate(_ positives: [Float], _ negatives: [Float]) -> Double {
+        func rate(_ positives: [Float], _ negatives: [Float]) -> Double? {
             let labels = positives.map { _ in 1 } + negatives.map { _ in 0 }
             return metrics([positives + negatives], [1], labels).verification.equalErrorRate
         }
@@ -175,6 +172,87 @@ import Testing
         // All the same: half way between accepting all and none.
         #expect(rate([0.5, 0.5], [0.5, 0.5, 0.5]) == 0.5)
         // From (0, 1/2) to (1, 0), false acceptances and rejections, a third of the way: both 1/3.
-        #expect(abs(rate([0.9, 0.5], [0.5]) - 1 / 3.0) < 1e-12)
+        #expect(rate([0.9, 0.5], [0.5]).map { abs($0 - 1 / 3.0) < 1e-12 } == true)
+    }
+
+    /// All rates at all scores, one after the other.
+    private func sortedRates(
+        _ pairs: [(score: Float, isPositive: Bool)]
+    ) -> [(wrong: Double, right: Double, threshold: Double)] {
+        let positives = Double(pairs.count { $0.isPositive }), negatives = Double(pairs.count) - positives
+        let scores = Set(pairs.map(\.score)).sorted(by: >)
+        return [(0, 0, Double(scores[0].nextUp))]
+            + scores.map { threshold in
+                let accepted = pairs.filter { $0.score >= threshold }
+                let right = Double(accepted.count { $0.isPositive })
+                return ((Double(accepted.count) - right) / negatives, right / positives, Double(threshold))
+            }
+    }
+
+    /// Kinds of scores for which bins of equal width, or those of a score's leading bits, are too wide.
+    enum Scores: String, CaseIterable {
+        case normal, crowdedWithOutliers, nearZero, fewValues, allEqual, zerosOfBothSigns
+
+        func draw(using source: inout RandomSource) -> Float {
+            switch self {
+            case .normal: Float(source.normal())
+            case .crowdedWithOutliers:
+                source.uniform() < 0.02 ? Float(1e6 * source.normal()) : 0.7 + 1e-5 * Float(source.normal())
+            case .nearZero: Float(source.normal()) * 1e-30
+            case .fewValues: Float(source.index(below: 4)) / 8 - 0.25
+            case .allEqual: 0.3
+            case .zerosOfBothSigns: [0, -0.0, 1, -1][source.index(below: 4)]
+            }
+        }
+    }
+
+    @Test(arguments: Scores.allCases, [UInt64(1), 2, 3]) func ratesAreThoseOfAllSortedScores(
+        kind: Scores, seed: UInt64
+    ) throws {
+        var source = RandomSource(seed: seed)
+        let (queries, items) = (12, 60)
+        let queryLabels = (0..<queries).map { $0 % 3 }, labels = (0..<items).map { $0 % 4 }
+        // Positive pairs are shifted up by a little, so that the rates cross somewhere in the middle.
+        let shift: Float = kind == .normal ? 1 : 0
+        let scores = queryLabels.map { query in
+            labels.map { kind.draw(using: &source) + (query == $0 ? shift : 0) }
+        }
+        let verification = RetrievalMetrics(
+            queries: Tensor(scores.flatMap { $0 }, shape: [queries, items]), queryLabels: queryLabels,
+            gallery: identity(items), galleryLabels: labels, blockSize: 5
+        ).verification
+        let pairs = scores.indices.flatMap { query in
+            labels.indices.map { (score: scores[query][$0], isPositive: queryLabels[query] == labels[$0]) }
+        }
+        let all = sortedRates(pairs)
+        #expect(verification.acceptances.map(\.falseAcceptance) == [1e-1, 1e-2, 1e-3, 1e-4])
+        for acceptance in verification.acceptances {
+            let best = try #require(all.last { $0.wrong <= acceptance.falseAcceptance })
+            #expect(acceptance.trueAcceptance == best.right && acceptance.threshold == best.threshold)
+        }
+        let after = try #require(all.firstIndex { $0.wrong >= 1 - $0.right })
+        let (a, b) = (all[after - 1], all[after])
+        // How far the errors are apart, at both ends of the line between them.
+        let (from, to) = (1 - a.right - a.wrong, b.wrong + b.right - 1)
+        let part = from / (from + to)
+        let (rate, threshold) = (
+            try #require(verification.equalErrorRate), try #require(verification.equalErrorThreshold)
+        )
+        #expect(abs(rate - (a.wrong + part * (b.wrong - a.wrong))) < 1e-12)
+        let expected = a.threshold + part * (b.threshold - a.threshold)
+        #expect(abs(threshold - expected) <= 1e-12 * (abs(a.threshold) + abs(b.threshold)))
+    }
+
+    @Test func withoutPairsOfBothKindsThereAreNoRates() {
+        for (positives, negatives) in [(3, 0), (0, 3)] {
+            let labels = [Int](repeating: 1, count: positives) + [Int](repeating: 0, count: negatives)
+            let metrics = metrics([[0.1, 0.5, 0.2]], [1], labels)
+            let verification = metrics.verification
+            #expect(verification.positivePairs == positives && verification.negativePairs == negatives)
+            #expect(verification.equalErrorRate == nil && verification.equalErrorThreshold == nil)
+            #expect(verification.acceptances.isEmpty && verification.curve.isEmpty)
+            #expect(metrics.named["EER"] == nil && !metrics.named.keys.contains { $0.hasPrefix("TAR") })
+            #expect(verification.histogram.positives.reduce(0, +) == positives)
+        }
     }
 }

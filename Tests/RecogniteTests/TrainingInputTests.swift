@@ -42,15 +42,48 @@ import Testing
 
     /// The crop of the resized picture, pixel by pixel.
     @Test func croppingFirstChangesNothing() {
-        var source = RandomSource(seed: 5)
-        let picture = RGBImage(width: 90, height: 50) { bytes in
-            for index in bytes.indices { bytes[index] = UInt8.random(in: 0...255, using: &source) }
-        }
+        let picture = noise(width: 90, height: 50)
         var (drawn, again) = (RandomSource(seed: 8), RandomSource(seed: 8))
         let image = TrainingTransform(size: 32, normalization: .none)(picture, using: &drawn)
         let whole = picture.resized(to: .shorterEdge(32))
         let box = CropBox(randomIn: (whole.height, whole.width), height: 32, width: 32, using: &again)
         #expect(image.scalars == Tensor(whole.cropped(to: box)).scalars)
+    }
+
+    private func noise(width: Int, height: Int) -> RGBImage {
+        var source = RandomSource(seed: 5)
+        return RGBImage(width: width, height: height) { bytes in
+            for index in bytes.indices { bytes[index] = UInt8.random(in: 0...255, using: &source) }
+        }
+    }
+
+    /// The crops of the whole resized picture, bit by bit: smaller, larger, of the size itself, tall and wide.
+    @Test(
+        arguments: [(90, 50), (50, 90), (64, 64), (32, 32), (32, 61), (75, 32), (20, 9), (7, 40), (200, 33)],
+        [32, 17])
+    func evaluationCroppingFirstChangesNothing(sides: (Int, Int), size: Int) {
+        let picture = noise(width: sides.0, height: sides.1)
+        let whole = Tensor(picture).resizedImage(to: .shorterEdge(size))
+        let one = EvaluationTransform(size: size)(picture)
+        #expect(one.shape == [1, size, size, 3])
+        #expect(one.scalars == Normalization.imageNet(whole.centerCroppedImage(height: size, width: size)).scalars)
+        let three = EvaluationTransform(size: size, threeCrop: true)(picture)
+        #expect(three.shape == [3, size, size, 3])
+        #expect(three.scalars == Normalization.imageNet(whole.threeCroppedImage()).scalars)
+    }
+
+    /// The whole of it, resized, would take 12 GB as numbers.
+    @Test(arguments: [(1, 20_000), (20_000, 1)])
+    func longPicturesAreEvaluatedWithoutResizingAllOfThem(sides: (Int, Int)) {
+        let picture = noise(width: sides.0, height: sides.1)
+        let time = ContinuousClock().measure {
+            for isThreeCrop in [false, true] {
+                let images = EvaluationTransform(size: 224, threeCrop: isThreeCrop)(picture)
+                #expect(images.shape == [isThreeCrop ? 3 : 1, 224, 224, 3])
+                #expect(Set(images.scalars).count > 100)
+            }
+        }
+        #expect(time < .seconds(3))
     }
 
     @Test func embeddingsThatAreNoNumbersNameTheirPicture() throws {

@@ -8,7 +8,7 @@ public enum BatchSampler: Hashable, Sendable, Codable {
     case shuffled
     /// `perClass` pictures of a class at a time, classes and pictures in random order. Each picture comes once in an epoch;
     /// where a class's number of pictures is no multiple of `perClass`, pictures of it that are drawn at random come once
-    /// more to fill its last group up.
+    /// more to fill its last group up, changed in another way.
     case classBalanced(perClass: Int)
 
     /// The batches of an epoch, as indices of samples.

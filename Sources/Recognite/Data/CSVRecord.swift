@@ -1,14 +1,14 @@
-/// A record of a CSV file (RFC 4180).
+/// A record of a CSV file, as pandas' C parser reads it with its defaults.
 struct CSVRecord {
     var fields: [String] = []
+    /// Whether it is an empty line, or one of spaces and tabs.
+    var isBlank = false
     /// What is wrong with its quotes.
     var problem: String?
 
-    /// Whether it is an empty line, or one of spaces.
-    var isBlank: Bool { fields == [""] && problem == nil }
-
-    /// The records of a text, blank lines among them. Lines end in LF, CR LF or CR; spaces and tabs in front of a field
-    /// are skipped; a quote within a field that does not begin with one stands for itself.
+    /// The records of a text, blank lines among them. Lines end in LF, CR LF or CR. Only a quote that a field begins
+    /// with is one: others stand for themselves, spaces around a field belong to it, and so does text behind a closing
+    /// quote.
     ///
     /// It goes by bytes: a label that begins with a combining mark is one `Character` with the comma before it.
     static func records(of text: String) -> [CSVRecord] {
@@ -22,8 +22,7 @@ struct CSVRecord {
     static func line(_ fields: [String]) -> String {
         let quoted = fields.map { field in
             let special: [UInt8] = [.comma, .quote, .lineFeed, .carriageReturn]
-            let isSpecial = field.utf8.contains(where: special.contains)
-            guard isSpecial || field.utf8.first?.isSpace == true else { return field }
+            guard field.utf8.contains(where: special.contains) else { return field }
             var doubled: [UInt8] = []
             for byte in field.utf8 { doubled += byte == .quote ? [byte, byte] : [byte] }
             return "\"" + String(decoding: doubled, as: UTF8.self) + "\""
@@ -41,11 +40,13 @@ struct CSVRecord {
         mutating func next() -> CSVRecord? {
             guard at < bytes.count else { return nil }
             var record = CSVRecord()
+            let start = at
             while true {
                 record.fields.append(field(&record.problem))
                 guard byte == .comma else { break }
                 at += 1
             }
+            record.isBlank = bytes[start..<at].allSatisfy(\.isSpace)
             let end = byte
             if end != nil { at += 1 }
             if end == .carriageReturn, byte == .lineFeed { at += 1 }
@@ -53,32 +54,25 @@ struct CSVRecord {
         }
 
         private mutating func field(_ problem: inout String?) -> String {
-            while let byte, byte.isSpace { at += 1 }
-            guard byte == .quote else {
-                let start = at
-                while !isAtFieldEnd { at += 1 }
-                return String(decoding: bytes[start..<at], as: UTF8.self)
-            }
-            at += 1
             var text: [UInt8] = []
-            while true {
-                guard let byte else {
-                    problem = "a quote that is not closed"
-                    break
-                }
+            if byte == .quote {
                 at += 1
-                if byte == .quote {
-                    guard self.byte == .quote else { break }
+                while true {
+                    guard let byte else {
+                        problem = "a quote that is not closed"
+                        break
+                    }
                     at += 1
+                    if byte == .quote {
+                        guard self.byte == .quote else { break }
+                        at += 1
+                    }
+                    text.append(byte)
                 }
-                text.append(byte)
             }
-            while let byte, byte.isSpace { at += 1 }
-            if !isAtFieldEnd {
-                problem = "text behind a closing quote"
-                while !isAtFieldEnd { at += 1 }
-            }
-            return String(decoding: text, as: UTF8.self)
+            let start = at
+            while !isAtFieldEnd { at += 1 }
+            return String(decoding: text + bytes[start..<at], as: UTF8.self)
         }
     }
 }

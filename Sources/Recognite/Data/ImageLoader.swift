@@ -5,8 +5,8 @@ import Tensors
 
 /// Reads, changes and batches a table's pictures on threads of its own, some batches ahead of whoever takes them.
 ///
-/// What is random depends on the seed, the epoch and the sample, not on the threads: the same loader gives the same
-/// batches with any number of workers, from any batch of an epoch on.
+/// What is random depends on the seed, the epoch, the sample and how often it came in the epoch before, not on the
+/// threads: the same loader gives the same batches with any number of workers, from any batch of an epoch on.
 public final class ImageLoader: Sendable {
     /// Pictures that go through the network together.
     public struct Batch: Sendable {
@@ -129,21 +129,28 @@ public final class ImageLoader: Sendable {
     /// Samples of an epoch before the sampler adds or drops any.
     public var sampleCount: Int { sampleLabels.count }
 
-    /// The samples of each batch of an epoch.
+    /// The draws of each batch of an epoch: a draw is its sample, plus ``sampleCount`` for each time that the sample
+    /// has come in the epoch before, so that a sampler's repetitions are changed in other ways.
     private func plan(epoch: Int) -> [[Int]] {
         var source = random(epoch, nil)
         var batches = sampler.batches(labels: sampleLabels, batchSize: batchSize, using: &source)
         if lastSample != nil, let last = batches.popLast(), lastSampleRule == .merged {
             batches[batches.count - 1] += last
         }
-        return batches
+        var occurrences = [Int](repeating: 0, count: sampleCount)
+        return batches.map { batch in
+            batch.map { sample in
+                defer { occurrences[sample] += 1 }
+                return sample + occurrences[sample] * sampleCount
+            }
+        }
     }
 
-    /// The random numbers of a sample in an epoch, or of the epoch's order.
-    private func random(_ epoch: Int, _ sample: Int?) -> RandomSource {
+    /// The random numbers of a draw in an epoch, or of the epoch's order.
+    private func random(_ epoch: Int, _ draw: Int?) -> RandomSource {
         var mixer = RandomSource(seed: seed ^ UInt64(epoch) &* 0x9E37_79B9_7F4A_7C15)
         let base = mixer.next()
-        return RandomSource(seed: sample.map { base ^ UInt64($0 + 1) &* 0xD1B5_4A32_D192_ED03 } ?? base)
+        return RandomSource(seed: draw.map { base ^ UInt64($0 + 1) &* 0xD1B5_4A32_D192_ED03 } ?? base)
     }
 
     /// The batches of an epoch, from one of them on; a failure is the last element.
@@ -151,23 +158,30 @@ public final class ImageLoader: Sendable {
         Batches(self, epoch, Array(plan(epoch: epoch).dropFirst(first)))
     }
 
-    /// One batch, computed on the calling thread.
-    fileprivate func batch(_ samples: [Int], epoch: Int) throws(ImageLoaderError) -> Batch {
+    /// One batch, computed on the calling thread; `nil` if it is not wanted any more.
+    fileprivate func batch(
+        _ draws: [Int], epoch: Int, isStopped: () -> Bool
+    ) throws(ImageLoaderError) -> Batch? {
         var images: [Tensor] = []
-        for sample in samples { images.append(try image(sample, epoch)) }
+        for draw in draws {
+            if isStopped() { return nil }
+            images.append(try image(draw, epoch))
+        }
         let side = images[0].shape
+        let samples = draws.map { $0 % sampleCount }
         return Batch(
             images: .concatenated(images.map { $0.rank == 4 ? $0 : $0.reshaped([1] + side) }, axis: 0),
             labels: samples.map { sampleLabels[$0] }, rows: samples.map { $0 % table.count })
     }
 
-    private func image(_ sample: Int, _ epoch: Int) throws(ImageLoaderError) -> Tensor {
+    private func image(_ draw: Int, _ epoch: Int) throws(ImageLoaderError) -> Tensor {
+        let sample = draw % sampleCount
         let row = sample % table.count
         let picture = try decoded(row).oriented(by: orientations[sample / table.count])
         switch transform {
         case .evaluation(let transform): return transform(picture)
         case .training(let transform):
-            var source = random(epoch, sample)
+            var source = random(epoch, draw)
             return transform(picture, using: &source)
         }
     }
@@ -179,18 +193,21 @@ public final class ImageLoader: Sendable {
             cache?[row] = picture
             return picture
         } catch {
-            throw ImageLoaderError(
-                reason: "\(error) (row \(row) of \(table.count), label \"\(table.rows[row].label)\")")
+            let source = table.rows[row]
+            let place = source.origin.map { "row \($0.row) of \($0.path), " } ?? ""
+            throw ImageLoaderError(reason: "\(error) (\(place)label \"\(source.label)\")")
         }
     }
 
-    /// The batches of one epoch, in order. Made ahead by threads that end when the epoch does, or when this is released.
+    /// The batches of one epoch, in order. Made ahead by threads that end when the epoch does, or when this is
+    /// released, which waits until they have, for as long as a picture takes.
     public struct Batches: Sequence, IteratorProtocol {
         private let producer: Producer<Batch, ImageLoaderError>
 
         fileprivate init(_ loader: ImageLoader, _ epoch: Int, _ plan: [[Int]]) {
-            producer = Producer(count: plan.count, ahead: loader.workers + 2) { index throws(ImageLoaderError) in
-                try loader.batch(plan[index], epoch: epoch)
+            producer = Producer(count: plan.count, ahead: loader.workers + 2) {
+                (index, isStopped) throws(ImageLoaderError) in
+                try loader.batch(plan[index], epoch: epoch, isStopped: isStopped)
             }
             producer.start(threads: Swift.min(loader.workers, plan.count))
         }

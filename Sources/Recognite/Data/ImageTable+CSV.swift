@@ -2,13 +2,14 @@ import Foundation
 import Tensors
 
 extension ImageTable {
-    /// A CSV file with a header, in UTF-8: fields may be quoted, and blank lines and spaces before a field are skipped.
+    /// A CSV file with a header, in UTF-8, read as pandas' `read_csv` does: fields may be quoted, spaces around them
+    /// belong to them, and blank lines are skipped.
     ///
     /// - Parameters:
     ///   - imageColumn: the column of the pictures' paths, which are relative to the CSV's folder.
     ///   - labelColumn: the column of their labels.
-    /// - Throws: ``ImageTableError`` with every bad row: one with wrong quotes, with another number of fields than the header,
-    ///   without a path or a label, or whose picture does not exist.
+    /// - Throws: ``ImageTableError`` with every bad row: one with a quote that is not closed, with another number of
+    ///   fields than the header, without a path or a label, or whose picture does not exist.
     public init(
         csv path: String, imageColumn: String = "image", labelColumn: String = "label"
     ) throws(ImageTableError) {
@@ -16,9 +17,11 @@ extension ImageTable {
         func failure(_ problems: [String]) -> ImageTableError { ImageTableError(path: path, problems: problems) }
         guard let first = records.firstIndex(where: { !$0.isBlank }) else { throw failure(["an empty file"]) }
         let header = records[first].fields
+        // In quotes, because of spaces.
+        let names = header.map { "\"\($0)\"" }.joined(separator: ", ")
         func index(_ column: String) throws(ImageTableError) -> Int {
             guard let index = header.firstIndex(of: column) else {
-                throw failure(["no column \"\(column)\"; there are: \(header.joined(separator: ", "))"])
+                throw failure(["no column \"\(column)\"; there are: \(names)"])
             }
             return index
         }
@@ -38,7 +41,9 @@ extension ImageTable {
                 bad("\(fields.count) fields, the header has \(header.count)")
                 continue
             }
-            let row = Row(path: Self.path(fields[image], in: folder), label: fields[label])
+            let row = Row(
+                path: Self.path(fields[image], in: folder), label: fields[label],
+                origin: .init(path: path, row: number + 1))
             var isFolder: ObjCBool = false
             if fields[image].isEmpty {
                 bad("no path of a picture")

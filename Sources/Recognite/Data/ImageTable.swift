@@ -3,15 +3,37 @@ import Tensors
 
 /// Pictures in files with their labels, in the order of a CSV's rows or of a folder's names.
 public struct ImageTable: Sendable, Hashable {
-    /// One picture.
+    /// One picture. Rows are equal that have the same path and label, wherever they were read.
     public struct Row: Sendable, Hashable {
         /// The picture's file.
         public var path: String
         public var label: String
+        /// Where the row was read, for errors; `nil` unless it comes from a CSV.
+        public var origin: Origin?
 
-        public init(path: String, label: String) {
+        /// A row of a CSV file.
+        public struct Origin: Sendable, Hashable {
+            public let path: String
+            /// Its number in the file, the header's being 1.
+            public let row: Int
+
+            public init(path: String, row: Int) {
+                self.path = path
+                self.row = row
+            }
+        }
+
+        public init(path: String, label: String, origin: Origin? = nil) {
             self.path = path
             self.label = label
+            self.origin = origin
+        }
+
+        public static func == (a: Row, b: Row) -> Bool { a.path == b.path && a.label == b.label }
+
+        public func hash(into hasher: inout Hasher) {
+            hasher.combine(path)
+            hasher.combine(label)
         }
     }
 

@@ -86,11 +86,14 @@ public struct EvaluationTransform: Hashable, Sendable, Codable {
 
     /// The network's inputs for one picture, `[1, size, size, 3]` or `[3, size, size, 3]`.
     public func callAsFunction(_ picture: RGBImage) -> Tensor {
-        let resized = Tensor(picture).resizedImage(to: .shorterEdge(size))
-        guard isThreeCrop else {
-            let image = resized.centerCroppedImage(height: size, width: size)
-            return normalization(image.reshaped([1, size, size, 3]))
-        }
-        return normalization(resized.threeCroppedImage())
+        // Only the crops are resized: a long picture may be thousands of times as large.
+        let whole = ResizeTarget.shorterEdge(size).size(forHeight: picture.height, width: picture.width)
+        let boxes =
+            isThreeCrop
+            ? CropBox.threeCrops(height: whole.height, width: whole.width)
+            : [CropBox(centeredIn: whole, height: size, width: size)]
+        let image = Tensor(picture)
+        let crops = boxes.map { image.resizedImage(to: whole, window: $0).reshaped([1, size, size, 3]) }
+        return normalization(.concatenated(crops, axis: 0))
     }
 }

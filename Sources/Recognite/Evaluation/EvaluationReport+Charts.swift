@@ -6,8 +6,9 @@ extension EvaluationReport {
         [
             ("Precision and recall", "The mean of the queries' interpolated curves.", precisionRecallChart.svg),
             (
-                "Receiver operating characteristic", "Of all pairs of a query and an item; broken line: chance.",
-                acceptanceChart.svg
+                "Receiver operating characteristic",
+                metrics.verification.absence.map { "None: there are \($0)." }
+                    ?? "Of all pairs of a query and an item; broken line: chance.", acceptanceChart.svg
             ),
             ("Cumulative matching", "Queries with an item of their label among the first k.", matchingChart.svg),
             (
@@ -39,13 +40,13 @@ extension EvaluationReport {
                 let rate = pow(10, Double(index) / 10)
                 return (rate, rate)
             }, .chance)
+        guard let equal = verification.equalErrorRate else { return chart }
         let start = verification.curve.last { $0.falseAcceptance <= low }?.trueAcceptance ?? 0
         chart.addLine(
             [(low, start)]
                 + verification.curve.filter { $0.falseAcceptance > low }.map {
                     ($0.falseAcceptance, $0.trueAcceptance)
                 }, .main)
-        let equal = verification.equalErrorRate
         chart.addPoint((equal, 1 - equal), legend: "equal error rate \(ReportText.percent(equal))")
         return chart
     }
@@ -79,8 +80,9 @@ extension EvaluationReport {
             y: .linear("pairs (%)", from: 0, to: max(1e-9, highest * 1.15)))
         chart.addBars(negatives, .negative, legend: "negative")
         chart.addBars(positives, .positive, legend: "positive")
-        let threshold = metrics.verification.equalErrorThreshold
-        chart.addVertical(at: threshold, "equal errors at \(ReportText.number(threshold))")
+        if let threshold = metrics.verification.equalErrorThreshold {
+            chart.addVertical(at: threshold, "equal errors at \(ReportText.number(threshold))")
+        }
         return chart
     }
 }

@@ -53,16 +53,15 @@ extension EvaluationReport {
     /// The figures that are asked for first.
     private var headline: String {
         var rows: [Row] = []
-        if let fewShot {
-            let settings = fewShot.settings
-            rows.append(("\(settings.ways)-way \(settings.shots)-shot", ReportText.percent(fewShot.result.accuracy)))
-        }
+        if let fewShot { rows.append((fewShot.name, ReportText.percent(fewShot.result.accuracy))) }
         rows += [
             ("accuracy", ReportText.percent(metrics.accuracy)),
             ("mAP", ReportText.percent(metrics.meanAveragePrecision)),
             ("recall@5", ReportText.percent(metrics.recall(at: 5))),
-            ("equal error rate", ReportText.percent(metrics.verification.equalErrorRate)),
         ]
+        if let rate = metrics.verification.equalErrorRate {
+            rows.append(("equal error rate", ReportText.percent(rate)))
+        }
         let items = rows.map {
             "<div><strong>\(ReportText.escaped($0.value))</strong><span>\(ReportText.escaped($0.name))</span></div>"
         }

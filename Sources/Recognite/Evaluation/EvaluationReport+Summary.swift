@@ -21,10 +21,12 @@ extension EvaluationReport {
         ]
         let best = metrics.maximalF1
         let verification = metrics.verification
-        var pairs = [
-            percent("equal error rate", verification.equalErrorRate),
-            ("its threshold", ReportText.number(verification.equalErrorThreshold)),
-        ]
+        var pairs: [Row] = []
+        if let rate = verification.equalErrorRate, let threshold = verification.equalErrorThreshold {
+            pairs += [percent("equal error rate", rate), ("its threshold", ReportText.number(threshold))]
+        } else if let absence = verification.absence {
+            pairs.append(("equal error rate", "none: \(absence)"))
+        }
         pairs += verification.acceptances.map { percent("TAR@FAR=\($0.name)", $0.trueAcceptance) }
         pairs += [
             count("positive pairs", verification.positivePairs), count("negative pairs", verification.negativePairs),
@@ -66,16 +68,29 @@ extension EvaluationReport {
 }
 
 extension EvaluationReport.FewShotOutcome {
+    /// The episodes' kind, such as "20-way 1-shot", or "5- to 20-way 1-shot" where some groups have fewer labels.
+    var name: String {
+        let ways = result.ways.values
+        let (least, most) = (ways.min() ?? settings.ways, ways.max() ?? settings.ways)
+        return (least < most ? "\(least)- to \(most)" : "\(most)") + "-way \(settings.shots)-shot"
+    }
+
     fileprivate var section: EvaluationReport.Section {
         var rows: [EvaluationReport.Row] = [
-            (
-                "\(settings.ways)-way \(settings.shots)-shot accuracy",
-                "\(ReportText.percent(result.accuracy)) ± \(ReportText.percent(result.confidence))"
-            )
+            ("\(name) accuracy", "\(ReportText.percent(result.accuracy)) ± \(ReportText.percent(result.confidence))")
         ]
+        let smaller = result.ways.filter { $0.value < settings.ways }
+        if let (group, labels) = smaller.first {
+            let only = (groupNames[group].map { "\($0): " } ?? "") + "\(labels) labels"
+            let all = result.ways.count
+            rows.append(
+                ("fewer than \(settings.ways) labels", all == 1 ? only : "\(smaller.count) of \(all) groups"))
+        }
         if result.groups.count > 1 {
             for (group, accuracy) in result.groups.sorted(by: { $0.key < $1.key }) {
-                rows.append((groupNames[group] ?? "group \(group)", ReportText.percent(accuracy)))
+                let name = groupNames[group] ?? "group \(group)"
+                rows.append(
+                    (smaller[group].map { "\(name) (\($0)-way)" } ?? name, ReportText.percent(accuracy)))
             }
         }
         return EvaluationReport.Section(title: "Few-shot, \(settings.episodes) episodes", rows: rows)

@@ -3,7 +3,7 @@ import Tensors
 /// N-way K-shot recognition: in each episode, some classes with a few references each are drawn, and other pictures of those
 /// classes are given to the class whose references' mean is most similar.
 public struct FewShot: Sendable, Codable, Hashable {
-    /// Classes of an episode; those of a group with fewer are all taken.
+    /// Classes of an episode; those of a group with fewer are all taken, which ``Result/ways`` tells.
     public var ways: Int
     /// References of each class.
     public var shots: Int
@@ -31,6 +31,8 @@ public struct FewShot: Sendable, Codable, Hashable {
         public let confidence: Double
         /// The same for each group, by its number.
         public let groups: [Int: Double]
+        /// The classes of an episode of each group, by its number: fewer than asked for where the group has no more.
+        public let ways: [Int: Int]
     }
 
     /// Runs the episodes on embeddings.
@@ -73,7 +75,8 @@ public struct FewShot: Sendable, Codable, Hashable {
         let variance = all.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(max(1, all.count - 1))
         return Result(
             accuracy: mean, confidence: 1.96 * (variance / Double(all.count)).squareRoot(),
-            groups: outcomes.mapValues { $0.reduce(0, +) / Double($0.count) })
+            groups: outcomes.mapValues { $0.reduce(0, +) / Double($0.count) },
+            ways: Dictionary(uniqueKeysWithValues: outcomes.keys.map { ($0, min(ways, classes[$0]!.count)) }))
     }
 
     /// References and queries are sorted by class.

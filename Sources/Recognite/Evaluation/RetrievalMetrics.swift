@@ -45,20 +45,20 @@ public struct RetrievalMetrics: Sendable, Codable, Hashable {
             "RetrievalMetrics: embeddings \(queries.shape), \(gallery.shape) of \(queryLabels.count) and "
                 + "\(galleryLabels.count) labels")
         var sums = Sums()
-        var low = Float.infinity, high = -Float.infinity
+        var survey = ScoreSurvey()
         func forEachBlock(_ body: (Int, Tensor) -> Void) {
             metric.forEachBlock(queries: queries, gallery: gallery, blockSize: blockSize, body)
         }
         forEachBlock { first, scores in
             for ranking in Self.rankings(scores, first, queryLabels, galleryLabels, ignored) {
                 sums.add(ranking)
-                if let top = ranking.scores.first, let bottom = ranking.scores.last {
-                    (low, high) = (min(low, bottom), max(high, top))
+                for (score, isPositive) in zip(ranking.scores, ranking.isPositive) {
+                    survey.add(score, isPositive: isPositive)
                 }
             }
         }
-        // The scores once more, now that their range is known.
-        var histogram = ScoreHistogram(low: low, high: high)
+        // The scores once more, now that it is known where the thresholds fall.
+        var histogram = ScoreHistogram(survey)
         forEachBlock { first, scores in
             scores.withUnsafeScalars { scores in
                 for row in 0..<scores.count / galleryLabels.count {
@@ -92,13 +92,15 @@ public struct RetrievalMetrics: Sendable, Codable, Hashable {
         return cumulativeMatching[k - 1]
     }
 
-    /// The metrics by name, as training logs them and `bestMetric` chooses one.
+    /// The metrics by name, as training logs them and `bestMetric` chooses one; without EER and TAR where there are no
+    /// pairs of both kinds.
     public var named: [String: Double] {
         var result = [
             "accuracy": accuracy, "mAP": meanAveragePrecision, "mAP@R": meanAveragePrecisionAtR,
             "R-precision": rPrecision, "P@maxF1": maximalF1.precision, "R@maxF1": maximalF1.recall,
-            "T@maxF1": maximalF1.threshold, "maxF1": maximalF1.f1, "EER": verification.equalErrorRate,
+            "T@maxF1": maximalF1.threshold, "maxF1": maximalF1.f1,
         ]
+        result["EER"] = verification.equalErrorRate
         for k in [1, 5, 10] { result["recall@\(k)"] = recall(at: k) }
         for point in verification.acceptances { result["TAR@FAR=\(point.name)"] = point.trueAcceptance }
         return result
