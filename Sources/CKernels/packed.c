@@ -63,7 +63,9 @@ static int64_t ck_packed_panel_part(const ck_packed_conv *conv, int64_t part) {
 // first-level cache that a tile's rows drive each other out (1024 to 256, one thread: 107 GFLOP/s, with copies 115).
 static bool ck_packed_copies(const ck_packed_conv *conv) {
     const ck_conv2d_shape *s = &conv->shape;
-    return conv->strides.x % 1024 == 0 && s->o >= 64 && s->groups == 1 && s->kh == 1 && s->kw == 1;
+    // Of Strassen's seven products three read these rows, which is worth copying them for some panels only.
+    const int64_t least = conv->strassen ? 8 * conv->panel * conv->panel_parts : 64;
+    return conv->strides.x % 1024 == 0 && s->o >= least && s->groups == 1 && s->kh == 1 && s->kw == 1;
 }
 
 // The distance of rows that were copied, or that a prologue has made.
@@ -74,10 +76,21 @@ static int64_t ck_packed_copy_stride(const ck_packed_conv *conv) {
 // With one tile a block, so many panels' sums are kept before they are finished.
 #define CK_PACKED_SUMS 4
 
+// The parts of a sum's terms, each at most a block of them.
+static int64_t ck_packed_parts(const ck_packed_conv *conv, int64_t length) {
+    return (length + conv->k_block - 1) / conv->k_block;
+}
+
+// The distance of rows of half a part's terms, for Strassen's sums: not a multiple of 4096 bytes, as in ck_packed_copies.
+static int64_t ck_strassen_stride(const ck_packed_conv *conv) {
+    const int64_t parts = ck_packed_parts(conv, conv->shape.c), half = ck_up((conv->shape.c / 2 + parts - 1) / parts, 16);
+    return half % 512 == 0 ? half + 16 : half;
+}
+
 // Where the parts of the scratch begin, in floats, each on a cache line; the zeros are first.
 typedef struct {
     int64_t segments, length;
-    int64_t pointers, y_rows, inputs, sums, bias, end;
+    int64_t pointers, y_rows, inputs, sums, bias, row_sums, weight_sums, end;
 } ck_packed_scratch;
 
 static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratch *parts) {
@@ -93,12 +106,27 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
         parts->sums += ck_up(rows * ck_packed_copy_stride(conv), 16);
     else if (conv->merged)
         parts->sums += ck_up(rows * parts->segments * parts->length, 16);
-    parts->bias = parts->sums + rows * conv->panel * (conv->tile_block == 1 ? CK_PACKED_SUMS : 1);
-    parts->end = parts->bias + ck_up(conv->panel, 16);
+    int64_t panels = conv->tile_block == 1 ? CK_PACKED_SUMS : 1;
+    if (conv->strassen) panels = ck_packed_parts(conv, parts->length) > 1 ? conv->panels : 2;
+    parts->bias = parts->sums + rows * conv->panel * panels;
+    parts->row_sums = parts->weight_sums = parts->end = parts->bias + ck_up(conv->panel, 16);
+    if (!conv->strassen) return;
+    parts->weight_sums += 4 * rows / 2 * ck_strassen_stride(conv);
+    parts->end = parts->weight_sums + 4 * ck_strassen_stride(conv) * conv->panel;
 }
 
 #define CK_FAMILY "packed_kernels.h"
 #include "each_level.h"
+
+// Whether Strassen's seven products are possible and faster, for so many rows in a unit. Rows x terms x outputs, one
+// thread: 196 x 256 x 1024 115 to 122 GFLOP/s, 784 x 512 x 128 116 to 122, 1568 x 768 x 768 113 to 125, 784 x 2048 x 512
+// 112 to 119; 784 x 128 x 512 115 to 118, which its residual takes again.
+static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
+    const ck_conv2d_shape *s = &conv->shape;
+    // The sums of rows cost as much as some of their products with panels, those of weights as some rows.
+    return conv->mixes_rows && s->kh == 1 && s->kw == 1 && s->groups == 1 && s->c % 2 == 0 && s->c >= 192 &&
+           s->o >= 4 * conv->panel * conv->panel_parts && rows >= (s->c <= 2048 ? 8 : 40) * conv->tile;
+}
 
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     static const int64_t tiles[] = {4, 6, 12}, panels[] = {8, 16, 32}, grains[] = {4, 8, 8};
@@ -146,11 +174,18 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->tile_block = ck_most(1, ck_least(20, 640 * 1024 / (conv->tile * s->c)));
         conv->k_block = 1024;
     }
+    const int64_t unit_rows = (rows + conv->row_parts - 1) / conv->row_parts;
+    conv->strassen = ck_strassen_suits(conv, unit_rows);
+    if (conv->strassen) {
+        // 1568 x 3072 x 768: 106 GFLOP/s with 8 tiles a block, 116 with 24.
+        conv->tile_block = ck_most(24, 32 * 1024 / s->c);
+        conv->k_block = 1024;
+    }
     // Blocks of about the same size: a last one of one tile would read all weights for itself.
-    const int64_t most_tiles =
-        ck_most(1, ((rows + conv->row_parts - 1) / conv->row_parts + conv->tile - 1) / conv->tile);
+    const int64_t most_tiles = ck_most(1, (unit_rows + conv->tile - 1) / conv->tile);
     const int64_t blocks = (most_tiles + conv->tile_block - 1) / conv->tile_block;
     conv->tile_block = (most_tiles + blocks - 1) / blocks;
+    if (conv->strassen) conv->tile_block += conv->tile_block % 2;
     ck_packed_scratch parts;
     ck_packed_scratch_parts(conv, &parts);
     conv->scratch = parts.end;

@@ -7,7 +7,8 @@
 //                                                 epilogue
 //
 // With one tile per block, its input stays in the first-level cache and the unit's panels in the second; with more, the
-// part of a panel stays there while the tiles go by.
+// part of a panel stays there while the tiles go by. Pairs of tiles and of panels may be multiplied together: see
+// strassen_kernels.h.
 #include "activations.h"
 #include "packed_tile.h"
 #include "transpose.h"
@@ -83,6 +84,7 @@ typedef struct {
     int64_t *y_rows;                 // of the block's rows
     float *sums;                     // [row of the block][width of the panel, or of some panels]
     float *bias;                     // of the last panel, or of all if there is none
+    float *row_sums, *weight_sums;   // see strassen_kernels.h
     ck_packed_panel first_panel;     // of the unit
     int64_t group_inputs, group_outputs;
     int64_t terms;                   // weights of one output
@@ -305,6 +307,8 @@ CK_INLINE bool clamps(const ck_epilogue *e, float *low, float *high) {
             (identity && e->combine == CK_COMBINE_ADD_AFTER));
 }
 
+#include "strassen_kernels.h"
+
 // All panels [panel_begin, panel_end) for a block of tiles.
 #define packed_block CK_NAME(packed_block)
 static void packed_block(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
@@ -317,6 +321,7 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
     const int64_t most = run->direct ? conv->panels : CK_PACKED_SUMS;
     ck_packed_panel panel = run->first_panel;
     int64_t panels;
+    if (conv->strassen) panel_begin = strassen_block(run, block, tile_end, panel_begin, panel_end, &panel);
     for (int64_t p = panel_begin; p < panel_end; p += panels) {
         panels = many ? ck_most(1, ck_least(most, ck_least(run->full_panels, panel_end) - p)) : 1;
         const int64_t o = panel.o, cols = panel.cols, width = panel.width;
@@ -386,7 +391,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.terms = parts.segments * parts.length;
     run.full_panels = run.group_outputs / conv->panel;
     run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
-    run.parts = (run.length + conv->k_block - 1) / conv->k_block;
+    run.parts = ck_packed_parts(conv, run.length);
     run.direct = clamps(&conv->epilogue, &run.low, &run.high);
     for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = 0;
     run.zeros = scratch;
@@ -395,6 +400,8 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.inputs = scratch + parts.inputs;
     run.sums = scratch + parts.sums;
     run.bias = scratch + parts.bias;
+    run.row_sums = scratch + parts.row_sums;
+    run.weight_sums = scratch + parts.weight_sums;
     for (int64_t i = 0; i < conv->panel; i++) run.bias[i] = 0;
     const int64_t rows = s->n * s->oh * s->ow;
     for (int64_t u = begin; u < end; u++) {
@@ -404,6 +411,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
         ck_packed_block block = {.begin = rows * row_part / conv->row_parts};
         const int64_t in_unit = rows * (row_part + 1) / conv->row_parts - block.begin;
         block.tiles = (in_unit + conv->tile - 1) / conv->tile;
+        if (conv->strassen) block.tiles += block.tiles % 2;
         block.height = in_unit / ck_most(1, block.tiles);
         block.higher = in_unit % ck_most(1, block.tiles);
         run.first_panel = ck_packed_panel_at(conv, panel_begin);

@@ -131,8 +131,7 @@ static int64_t ck_winograd_tile_size(const ck_conv2d_shape *s) {
     return s->n * s->oh * s->ow <= 36 || ck_winograd_pairs(s) >= 256 * 256 ? 2 : 3;
 }
 
-bool ck_winograd_suits(const ck_conv2d_shape *s, int64_t threads) {
-    (void)threads;
+bool ck_winograd_suits(const ck_conv2d_shape *s) {
     if (s->kh != 3 || s->kw != 3 || s->stride_h != 1 || s->stride_w != 1 || s->dilation_h != 1 || s->dilation_w != 1 ||
         s->pad_top < 0 || s->pad_top > 2 || s->pad_left < 0 || s->pad_left > 2)
         return false;

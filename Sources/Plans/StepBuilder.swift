@@ -63,7 +63,7 @@ struct StepBuilder {
         if product.isDepthwise {
             return ProductStep<ck_depthwise_conv>(product, node, layout, threads: threads, cache: cache)
         }
-        if product.combine != .interleave, withUnsafePointer(to: shape, { ck_winograd_suits($0, Int64(threads)) }) {
+        if product.combine != .interleave, withUnsafePointer(to: shape, { ck_winograd_suits($0) }) {
             return ProductStep<ck_winograd_conv>(product, node, layout, threads: threads, cache: cache)
         }
         if product.combine != .interleave, withUnsafePointer(to: shape, { ck_grouped_suits($0) }) {

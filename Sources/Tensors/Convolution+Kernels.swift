@@ -37,7 +37,7 @@ extension Convolution {
         _ shape: ck_conv2d_shape, _ x: UnsafePointer<Float>, _ weights: Weights, _ bias: Tensor?,
         into output: UnsafeMutablePointer<Float>, rows: [Int32]? = nil
     ) {
-        if rows == nil, ck_winograd_suits([shape], Int64(Engine.threads)) {
+        if rows == nil, ck_winograd_suits([shape]) {
             winograd(shape, x, weights, bias, into: output)
         } else {
             packed(shape, x, weights, bias, into: output, rows: rows)

@@ -11,7 +11,8 @@ extension KernelTests {
             static let seeds = 160
         #endif
 
-        enum Kernel: CaseIterable { case packed, winograd, depthwise, grouped }
+        /// `strassen`: products for `packed` that are large enough for seven multiplications instead of eight.
+        enum Kernel: CaseIterable { case packed, strassen, winograd, depthwise, grouped }
 
         static let activations = [
             CK_RELU, CK_RELU6, CK_HARDSWISH, CK_HARDSIGMOID, CK_SILU, CK_GELU, CK_SIGMOID, CK_TANH, CK_IDENTITY,
@@ -55,6 +56,14 @@ extension KernelTests {
                         (shape.pad_top, shape.pad_left) = (pick(0, 1, 3), pick(0, 2, 3))
                         (shape.dilation_h, shape.dilation_w) = (pick(1, 1, 2), pick(1, 1, 2))
                     }
+                case .strassen:
+                    isRows = pick(true, true, false)
+                    (shape.h, shape.w) = (14, pick(14, 15, 17))
+                    (shape.c, shape.o) = (pick(192, 250, 326), pick(128, 150, 161, 200))
+                    if !isRows {
+                        (shape.n, shape.stride_h, shape.stride_w) = (4, 2, 2)
+                        (shape.pad_top, shape.pad_left) = (pick(0, 1), pick(0, 1))
+                    }
                 case .winograd:
                     (shape.kh, shape.kw) = (3, 3)
                     (shape.pad_top, shape.pad_left) = (pick(0, 1, 2), pick(0, 1, 2))
@@ -93,7 +102,7 @@ extension KernelTests {
                 }
                 hasBias = pick(true, true, false)
                 // Rows a multiple of 4096 bytes apart are copied.
-                let isPacked1x1 = kernel == .packed && shape.kh == 1 && shape.kw == 1
+                let isPacked1x1 = (kernel == .packed || kernel == .strassen) && shape.kh == 1 && shape.kw == 1
                 strides.x = isPacked1x1 ? pick(shape.c, shape.c + 3, 1024) : shape.c + pick(0, 3)
                 strides.y = outputs.int64 + pick(0, 5)
                 strides.residual = shape.o + pick(0, 2)
@@ -252,12 +261,14 @@ extension KernelTests {
                     for threads: Int64 in 1...4 {
                         let y = result(kernel, operands, threads: threads, guardValue: guardValue)
                         let label = "\(kernel), seed \(seed), \(level), \(threads) threads: \(problem)"
-                        expectClose(y, expected, tolerance: kernel == .winograd ? 1e-4 : 3e-5, label)
+                        let cancels = kernel == .winograd || kernel == .strassen
+                        expectClose(y, expected, tolerance: cancels ? 1e-4 : 3e-5, label)
                         // Everything between the rows' channels is as it was.
                         for (index, (a, b)) in zip(y.values, expected.values).enumerated() where b == guardValue {
                             if a != b { Issue.record("\(label): wrote between rows, at \(index)") }
                         }
-                        if let first, first.values != y.values {
+                        // Which rows Strassen's sums combine depends on the threads.
+                        if kernel != .strassen, let first, first.values != y.values {
                             Issue.record("\(label): the result depends on how the work is divided")
                         }
                         first = first ?? y
@@ -269,10 +280,10 @@ extension KernelTests {
         private func result(_ kernel: Kernel, _ o: Operands, threads: Int64, guardValue: Float) -> Floats {
             let problem = o.problem, parts = threads == 1 ? 1 : threads + 1
             switch kernel {
-            case .packed:
+            case .packed, .strassen:
                 var conv = ck_packed_conv()
                 (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
-                (conv.prologue, conv.eps) = (problem.prologue, o.eps)
+                (conv.prologue, conv.eps, conv.mixes_rows) = (problem.prologue, o.eps, kernel == .strassen)
                 ck_packed_conv_prepare(&conv, threads)
                 let packed = Floats(Int(ck_packed_conv_weights(&conv)))
                 ck_packed_conv_pack(&conv, o.weight.pointer, packed.pointer)
@@ -429,7 +440,7 @@ extension KernelTests {
                 return (pack(count, [0..<panels], body), pack(count, [high, low, middle], body))
             }
             switch kernel {
-            case .packed:
+            case .packed, .strassen:
                 var conv = ck_packed_conv()
                 (conv.shape, conv.strides, conv.prologue) = (shape, problem.strides, problem.prologue)
                 ck_packed_conv_prepare(&conv, threads)
@@ -494,7 +505,7 @@ extension KernelTests {
         /// What Winograd cannot compute, or not faster, is left to the direct product.
         @Test func winogradSuitsWhatItComputesFaster() {
             let shape = Self.winogradShape(c: 64, o: 64, images: 1, size: 14)
-            #expect(ck_winograd_suits([shape], 2))
+            #expect(ck_winograd_suits([shape]))
             let changes: [(inout ck_conv2d_shape) -> Void] = [
                 { $0.kh = 5 }, { $0.kw = 1 }, { $0.stride_h = 2 }, { $0.stride_w = 2 }, { $0.dilation_h = 2 },
                 { $0.dilation_w = 2 }, { $0.groups = 16 }, { $0.pad_top = 3 }, { $0.pad_left = 3 }, { $0.c = 15 },
@@ -503,13 +514,13 @@ extension KernelTests {
             for (index, change) in changes.enumerated() {
                 var other = shape
                 change(&other)
-                #expect(!ck_winograd_suits([other], 2), "change \(index)")
+                #expect(!ck_winograd_suits([other]), "change \(index)")
             }
-            #expect(!ck_winograd_suits([Self.winogradShape(c: 512, o: 512, images: 1, size: 4)], 2))
+            #expect(!ck_winograd_suits([Self.winogradShape(c: 512, o: 512, images: 1, size: 4)]))
             for (groups, size, suits) in [(8, 14, true), (2, 7, true), (4, 7, false)] {
                 var grouped = Self.winogradShape(c: 64, o: 64, images: 1, size: size)
                 grouped.groups = groups.int64
-                #expect(ck_winograd_suits([grouped], 2) == suits, "\(groups) groups, \(size) x \(size)")
+                #expect(ck_winograd_suits([grouped]) == suits, "\(groups) groups, \(size) x \(size)")
             }
             for (c, o, images, size, m) in [
                 (512, 512, 1, 7, 2), (160, 320, 1, 7, 3), (128, 256, 1, 6, 2), (64, 64, 1, 7, 4), (160, 320, 8, 7, 4),
@@ -518,7 +529,7 @@ extension KernelTests {
                 var conv = ck_winograd_conv()
                 conv.shape = Self.winogradShape(c: c, o: o, images: images, size: size)
                 ck_winograd_prepare(&conv, 2)
-                #expect(ck_winograd_suits(&conv.shape, 2) && conv.m == m, "\(c) to \(o), \(images) of \(size)")
+                #expect(ck_winograd_suits(&conv.shape) && conv.m == m, "\(c) to \(o), \(images) of \(size)")
             }
         }
 

@@ -11,6 +11,7 @@ extension KernelTests {
             var kernel: Int64 = 1
             var width: Int64 = 0
             var groups: Int64 = 1
+            var mixesRows = false
 
             var conv: ck_packed_conv {
                 var conv = ck_packed_conv()
@@ -23,6 +24,7 @@ extension KernelTests {
                 (conv.shape.stride_h, conv.shape.stride_w, conv.shape.dilation_h, conv.shape.dilation_w) = (1, 1, 1, 1)
                 conv.strides = ck_strides(x: c + 3, y: o + 5, residual: o)
                 conv.epilogue = ck_epilogue(activation: CK_RELU, combine: CK_COMBINE_ADD_BEFORE)
+                conv.mixes_rows = mixesRows
                 return conv
             }
 
@@ -34,6 +36,8 @@ extension KernelTests {
             Case(rows: 8, c: 1500, o: 200),
             Case(rows: 49, c: 2050, o: 72),  // rows that are no multiple of a tile
             Case(rows: 260, c: 1030, o: 129),  // several blocks of tiles
+            Case(rows: 260, c: 1030, o: 129, mixesRows: true),  // Strassen's products, terms in two blocks
+            Case(rows: 301, c: 2056, o: 420, mixesRows: true),  // and several blocks of rows
             Case(rows: 35, c: 170, o: 90, kernel: 3, width: 7),  // blocks of whole taps
             Case(rows: 15, c: 1100, o: 20, kernel: 3, width: 5),  // blocks of parts of a tap
             Case(rows: 35, c: 340, o: 180, kernel: 3, width: 7, groups: 2),
@@ -86,9 +90,31 @@ extension KernelTests {
                             Issue.record("\(label): wrote beyond the channels of row \(row)")
                         }
                     }
+                    // Which rows Strassen's sums combine depends on the threads.
+                    if conv.strassen { continue }
                     if let first, first != y.values { Issue.record("\(label): depends on how the work is divided") }
                     first = first ?? y.values
                 }
+            }
+        }
+
+        /// Where seven products of sums are slower than eight, or impossible, the eight are computed.
+        @Test func strassenSuitsWhatItComputesFaster() {
+            func isStrassen(
+                rows: Int64 = 196, c: Int64 = 256, o: Int64 = 512, kernel: Int64 = 1, groups: Int64 = 1,
+                mixesRows: Bool = true
+            ) -> Bool {
+                let problem = Case(
+                    rows: rows, c: c, o: o, kernel: kernel, width: 14, groups: groups, mixesRows: mixesRows)
+                var conv = problem.conv
+                ck_packed_conv_prepare(&conv, 2)
+                return conv.strassen
+            }
+            atEveryLevel { level in
+                #expect(isStrassen() && isStrassen(rows: 3136, c: 768, o: 3072), "\(level)")
+                #expect(!isStrassen(c: 257) && !isStrassen(c: 128), "\(level)")
+                #expect(!isStrassen(rows: 16) && !isStrassen(o: 24), "\(level)")
+                #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(level)")
             }
         }
 

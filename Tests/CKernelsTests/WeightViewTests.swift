@@ -45,7 +45,7 @@ extension KernelTests {
                 }
                 #expect(actual.values == expected.values, "\(problem), \(level)")
 
-                guard ck_winograd_suits([problem.shape], 2) else { return }
+                guard ck_winograd_suits([problem.shape]) else { return }
                 var winograd = ck_winograd_conv()
                 (winograd.shape, winograd.strides) = (conv.shape, conv.strides)
                 ck_winograd_prepare(&winograd, 2)

@@ -29,6 +29,10 @@ typedef struct {
     ck_epilogue epilogue;
     ck_prologue prologue;
     float eps;
+    // Whether rows may be added to each other (Strassen's multiplication). Then an error is relative to the largest of some
+    // rows, a row of zeros does not give exactly the bias, and one with a NaN spoils others: not for rows of different
+    // images, nor for gradients.
+    bool mixes_rows;
 
     // Set by ck_packed_conv_prepare.
     ck_level level;     // whose layout the packed weights have
@@ -41,6 +45,7 @@ typedef struct {
     int64_t tile_block;       // tiles whose input stays in the cache while a panel goes by
     int64_t k_block;          // floats of a row's input that are multiplied before the next tile's turn
     bool merged;              // the taps of a kernel's row are one run of memory
+    bool strassen;            // seven products for two tiles and two panels; see strassen_kernels.h
 } ck_packed_conv;
 
 // Operands beside ck_operands, all null for none.

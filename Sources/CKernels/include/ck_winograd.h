@@ -35,7 +35,7 @@ typedef struct {
 } ck_winograd_conv;
 
 // Whether it is possible and faster than multiplying directly.
-bool ck_winograd_suits(const ck_conv2d_shape *shape, int64_t threads);
+bool ck_winograd_suits(const ck_conv2d_shape *shape);
 
 // Chooses m by itself, unless `m` is already set (2 to 4) for weights that are shared with another shape.
 void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads);

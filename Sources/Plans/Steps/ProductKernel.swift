@@ -10,8 +10,10 @@ struct ProductExtras {
 
 /// A kernel that computes products: prepared for a shape and a number of threads.
 protocol ProductKernel: Sendable {
-    /// The name, for descriptions and as a key of packed weights.
+    /// The name, as a key of packed weights.
     static var name: String { get }
+    /// The name for descriptions, which says how the prepared kernel computes.
+    var algorithm: String { get }
 
     init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue)
 
@@ -32,6 +34,8 @@ protocol ProductKernel: Sendable {
 }
 
 extension ProductKernel {
+    var algorithm: String { Self.name }
+
     func prepared(threads: Int) -> Self {
         var kernel = self
         kernel.prepare(threads: threads)
@@ -41,6 +45,7 @@ extension ProductKernel {
 
 extension ck_packed_conv: ProductKernel {
     static var name: String { "packed" }
+    var algorithm: String { strassen ? "strassen" : Self.name }
 
     init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
         self.init()

@@ -3,7 +3,7 @@ import Tensors
 
 /// A convolution or a Linear with packed weights.
 struct ProductStep<Kernel: ProductKernel>: Step {
-    var kernel: String { Kernel.name }
+    var kernel: String { parallel.algorithm }
     let multiplyAdds: Int
     let detail: String
     private let x: Operand
@@ -80,6 +80,7 @@ extension ProductStep: BatchStep where Kernel == ck_packed_conv {
         conv.shape.ow = Int64(batch)
         conv.strides = ck_strides(
             x: Int64(x.imageStride), y: Int64(y.imageStride), residual: Int64(residual?.imageStride ?? 0))
+        conv.mixes_rows = false
         return conv.prepared(threads: threads)
     }
 }
@@ -142,8 +143,10 @@ extension Product {
         ck_epilogue(activation: activation?.kernel ?? CK_IDENTITY, combine: combine.kernel)
     }
 
-    /// Sets a packed convolution's prologue.
+    /// Sets what only packed convolutions have.
     func configure(_ conv: inout ck_packed_conv) {
+        // The rows are those of one image. Swin v2 divides rows by their norms: those of its padding must be zeros.
+        conv.mixes_rows = inputRows?.contains(-1) != true
         switch prologue {
         case .none: conv.prologue = CK_PROLOGUE_NONE
         case .affine(let affine): conv.prologue = affine.hasReLU ? CK_PROLOGUE_AFFINE_RELU : CK_PROLOGUE_AFFINE
