@@ -5,9 +5,9 @@
 #include "each_level.h"
 
 CK_DISPATCH(ck_channel_affine_f32,
-            (const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels, int relu,
+            (const float *x, const float *scale, const float *shift, ck_activation f, int64_t rows, int64_t channels,
              float *y),
-            (x, scale, shift, rows, channels, relu, y))
+            (x, scale, shift, f, rows, channels, y))
 CK_DISPATCH(ck_shifted_moments_f32,
             (const float *x, const float *shift, int64_t rows, int64_t channels, double *sums, double *squares),
             (x, shift, rows, channels, sums, squares))

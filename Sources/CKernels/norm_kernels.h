@@ -1,31 +1,6 @@
 // Batch norm's and layer norm's kernels of one instruction-set level.
 #include "columns.h"
 
-#define affine_rows CK_NAME(affine_rows)
-CK_INLINE void affine_rows(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
-                           bool relu, float *y) {
-    for (int64_t r = 0; r < rows; r++, x += channels, y += channels) {
-        V_EACH(c, channels, lanes, {
-            vf v = v_load_n(x + c, lanes) * v_load_n(scale + c, lanes) + v_load_n(shift + c, lanes);
-            v_store_n(y + c, relu ? v_max(v_splat(0), v) : v, lanes);
-        });
-    }
-}
-
-static void CK_NAME(ck_channel_affine_f32)(const float *x, const float *scale, const float *shift, int64_t rows,
-                                           int64_t channels, int relu, float *y) {
-    if (relu)
-        affine_rows(x, scale, shift, rows, channels, true, y);
-    else
-        affine_rows(x, scale, shift, rows, channels, false, y);
-}
-
-static void CK_NAME(ck_shifted_moments_f32)(const float *x, const float *shift, int64_t rows, int64_t channels,
-                                            double *sums, double *squares) {
-    const ck_column_operands o = {.a = x, .mean = shift, .rows = rows, .cols = channels};
-    column_sums(CK_SUM_MOMENTS, CK_IDENTITY, &o, sums, squares);
-}
-
 // Calls CALL(f) for the activation f, a constant in each branch.
 #define EACH_ACTIVATION(f, CALL)                          \
     switch (f) {                                          \
@@ -39,6 +14,30 @@ static void CK_NAME(ck_shifted_moments_f32)(const float *x, const float *shift, 
     case CK_TANH: CALL(CK_TANH); break;                   \
     case CK_IDENTITY: CALL(CK_IDENTITY); break;           \
     }
+
+#define affine_rows CK_NAME(affine_rows)
+CK_INLINE void affine_rows(ck_activation f, const float *x, const float *scale, const float *shift, int64_t rows,
+                           int64_t channels, float *y) {
+    for (int64_t r = 0; r < rows; r++, x += channels, y += channels) {
+        V_EACH(c, channels, lanes, {
+            vf v = v_load_n(x + c, lanes) * v_load_n(scale + c, lanes) + v_load_n(shift + c, lanes);
+            v_store_n(y + c, v_activate(f, v), lanes);
+        });
+    }
+}
+
+static void CK_NAME(ck_channel_affine_f32)(const float *x, const float *scale, const float *shift, ck_activation f,
+                                           int64_t rows, int64_t channels, float *y) {
+#define AFFINE(f) affine_rows(f, x, scale, shift, rows, channels, y)
+    EACH_ACTIVATION(f, AFFINE)
+#undef AFFINE
+}
+
+static void CK_NAME(ck_shifted_moments_f32)(const float *x, const float *shift, int64_t rows, int64_t channels,
+                                            double *sums, double *squares) {
+    const ck_column_operands o = {.a = x, .mean = shift, .rows = rows, .cols = channels};
+    column_sums(CK_SUM_MOMENTS, CK_IDENTITY, &o, sums, squares);
+}
 
 static void CK_NAME(ck_batch_norm_backward_sums_f32)(const ck_batch_norm_gradient *g, const float *mean, int64_t rows,
                                                      int64_t channels, double *sums, double *dots) {

@@ -120,14 +120,11 @@ void ck_log_softmax_forward_f32_ref(const float *x, int64_t rows, int64_t cols, 
     }
 }
 
-void ck_channel_affine_f32_ref(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
-                               int relu, float *y) {
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t c = 0; c < channels; c++) {
-            double value = (double)scale[c] * x[r * channels + c] + shift[c];
-            y[r * channels + c] = (float)(relu && value < 0 ? 0 : value);
-        }
-    }
+void ck_channel_affine_f32_ref(const float *x, const float *scale, const float *shift, ck_activation f, int64_t rows,
+                               int64_t channels, float *y) {
+    for (int64_t i = 0; i < rows * channels; i++)
+        y[i] = (float)((double)scale[i % channels] * x[i] + shift[i % channels]);
+    ck_activation_forward_f32_ref(f, y, y, rows * channels);
 }
 
 void ck_shifted_moments_f32_ref(const float *x, const float *shift, int64_t rows, int64_t channels, double *sums,

@@ -28,14 +28,18 @@ public final class BatchNorm2d: Module {
         super.init()
     }
 
-    public override func forward(_ x: Tensor) -> Tensor {
+    public override func forward(_ x: Tensor) -> Tensor { forward(x, activation: nil) }
+
+    /// The norm's output, or the activation of it, which in training takes less time than the two one after the other.
+    public func forward(_ x: Tensor, activation: Activation?) -> Tensor {
         guard isTraining else {
-            return x.batchNorm(
+            let y = x.batchNorm(
                 weight: weight.value, bias: bias.value, mean: runningMean.value, variance: runningVariance.value,
                 eps: eps)
+            return activation.map { y.activated($0) } ?? y
         }
         let (mean, variance, counter, momentum) = (runningMean, runningVariance, batchesTracked, momentum)
-        return x.batchNorm(weight: weight.value, bias: bias.value, eps: eps) { batch in
+        return x.batchNorm(weight: weight.value, bias: bias.value, eps: eps, activation: activation) { batch in
             mean.value = mean.value * (1 - momentum) + batch.mean * momentum
             variance.value = variance.value * (1 - momentum) + batch.variance * momentum
             counter.values = [counter.values[0] + 1]

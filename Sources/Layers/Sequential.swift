@@ -27,5 +27,19 @@ open class Sequential: Module {
         set { list[index] = newValue }
     }
 
-    open override func forward(_ x: Tensor) -> Tensor { list.modules.reduce(x) { $1($0) } }
+    open override func forward(_ x: Tensor) -> Tensor {
+        var (y, rest) = (x, list.modules[...])
+        while let module = rest.popFirst() {
+            // In one pass over memory, unless somebody looks at each module.
+            if let norm = module as? BatchNorm2d, norm.isTraining, let activation = rest.first as? ActivationModule,
+                ForwardObserver.current == nil
+            {
+                y = norm.forward(y, activation: activation.activation)
+                rest.removeFirst()
+            } else {
+                y = module(y)
+            }
+        }
+        return y
+    }
 }

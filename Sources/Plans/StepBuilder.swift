@@ -76,11 +76,11 @@ struct StepBuilder {
     // MARK: The others
 
     private func affineStep(_ affine: ChannelAffine, _ node: Graph.Node) -> any Step {
-        let (scale, shift, relu) = (affine.scale, affine.shift, Int32(affine.hasReLU ? 1 : 0))
+        let (scale, shift, activation) = (affine.scale, affine.shift, affine.hasReLU ? CK_RELU : CK_IDENTITY)
         return RowStep(
             kernel: affine.hasReLU ? "affine_relu" : "affine", from: Operand(node.inputs[0], layout),
             to: Operand(node.output, layout)
-        ) { x, y, rows in ck_channel_affine_f32(x, scale, shift, rows, Int64(scale.count), relu, y) }
+        ) { x, y, rows in ck_channel_affine_f32(x, scale, shift, activation, rows, Int64(scale.count), y) }
     }
 
     private func operationStep(_ operation: any Operation, _ node: Graph.Node) -> any Step {

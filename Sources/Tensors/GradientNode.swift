@@ -15,6 +15,8 @@ final class GradientNode {
     /// For an operation that can take the gradient of an activation of its output, so that the two need less memory: the
     /// gradients of the inputs from that.
     var backwardThrough: ((Activation, Tensor) -> [Tensor?])?
+    /// For an operation on one input whose gradient can be added to another one as it is computed: adds it.
+    var addGradient: ((Tensor, inout Tensor) -> Void)?
     /// For a leaf: takes the finished gradient.
     let accumulate: ((Tensor) -> Void)?
 
@@ -101,12 +103,16 @@ extension Tensor {
                 guard let backward = node.backward else {
                     preconditionFailure("Tensor.backward: this computation was already differentiated once")
                 }
-                let gradients = backward(gradient)
-                for (input, gradient) in zip(node.inputs, gradients) {
-                    if let input, let gradient { pending.add(gradient, to: input) }
+                if let addGradient = node.addGradient, let input = node.inputs[0], pending.contains(input) {
+                    pending.update(input) { addGradient(gradient, &$0) }
+                } else {
+                    for (input, gradient) in zip(node.inputs, backward(gradient)) {
+                        if let input, let gradient { pending.add(gradient, to: input) }
+                    }
                 }
                 node.backward = nil
                 node.backwardThrough = nil
+                node.addGradient = nil
                 node.inputs = []
             }
         }
@@ -119,11 +125,7 @@ private struct PendingGradients {
     private var heap: [UInt64] = []
 
     mutating func add(_ gradient: Tensor, to node: GradientNode) {
-        if var present = gradients.removeValue(forKey: node.number) {
-            present.gradient.accumulate(gradient)
-            gradients[node.number] = present
-            return
-        }
+        if contains(node) { return update(node) { $0.accumulate(gradient) } }
         gradients[node.number] = (node, gradient)
         heap.append(node.number)
         var child = heap.count - 1
@@ -131,6 +133,16 @@ private struct PendingGradients {
             heap.swapAt(child, (child - 1) / 2)
             child = (child - 1) / 2
         }
+    }
+
+    func contains(_ node: GradientNode) -> Bool { gradients[node.number] != nil }
+
+    /// Changes the gradient that waits for `node`.
+    mutating func update(_ node: GradientNode, _ body: (inout Tensor) -> Void) {
+        // Taken out, so that it is referenced from here alone and can be changed in place.
+        var present = gradients.removeValue(forKey: node.number)!
+        body(&present.gradient)
+        gradients[node.number] = present
     }
 
     mutating func popLatest() -> (GradientNode, Tensor)? {

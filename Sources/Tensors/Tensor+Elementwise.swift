@@ -289,14 +289,16 @@ package struct ActivationOperation: Operation {
     }
 }
 
+extension Activation {
+    /// Whether computing it, or its derivative, once more takes less time than keeping its input.
+    var isCheapTwice: Bool { [.relu, .relu6, .hardswish, .silu].contains(self) }
+}
+
 extension Tensor {
     /// The activation of each element.
     public func activated(_ activation: Activation) -> Tensor {
-        // Behind a batch norm in training, the two take one way back. Not where computing the derivative twice would cost
-        // more than the memory's time.
-        if GradientMode.isEnabled, let node, let through = node.backwardThrough,
-            [.relu, .relu6, .hardswish, .silu].contains(activation)
-        {
+        // Behind a batch norm in training, the two take one way back.
+        if GradientMode.isEnabled, let node, let through = node.backwardThrough, activation.isCheapTwice {
             var output = mapped { ck_activation_forward_f32(activation.kernel, $0, $1, $2) }
             output.node = GradientNode(inputs: node.inputs) { through(activation, $0) }
             return output

@@ -10,19 +10,24 @@ public struct BatchStatistics: Sendable {
     public let variance: Tensor
 }
 
-/// Batch norm over every axis but the last, with the batch's own statistics. Inputs: x, weight, bias.
+/// Batch norm over every axis but the last, with the batch's own statistics, and an activation behind it. Inputs: x,
+/// weight, bias.
 package struct BatchNormTrainingOperation: Operation {
     package let eps: Float
+    let activation: Activation?
     /// Gets the batch's statistics.
     package let observe: @Sendable (BatchStatistics) -> Void
     let tape: BatchNormTape?
 
     package init(eps: Float, observe: @escaping @Sendable (BatchStatistics) -> Void) {
-        self.init(eps: eps, observe: observe, tape: nil)
+        self.init(eps: eps, activation: nil, observe: observe, tape: nil)
     }
 
-    init(eps: Float, observe: @escaping @Sendable (BatchStatistics) -> Void, tape: BatchNormTape?) {
-        (self.eps, self.observe, self.tape) = (eps, observe, tape)
+    init(
+        eps: Float, activation: Activation?, observe: @escaping @Sendable (BatchStatistics) -> Void,
+        tape: BatchNormTape?
+    ) {
+        (self.eps, self.activation, self.observe, self.tape) = (eps, activation, observe, tape)
     }
 
     package var name: String { "batch_norm" }
@@ -42,10 +47,10 @@ package struct BatchNormTrainingOperation: Operation {
         let (x, weight, bias) = (inputs[0], inputs[1], inputs[2])
         let pass = BatchNormTraining(x, weight, bias, eps: eps)
         if !GradientMode.isRecomputing { observe(pass.statistics) }
-        let output = x.channelAffine(scale: pass.scale, shift: pass.shift)
+        let output = x.channelAffine(scale: pass.scale, shift: pass.shift, activation: activation)
         guard needs.contains(true) else { return (output, nil) }
         tape?.pass = pass
-        return (output, { pass.gradients($0, through: nil, needs: needs) })
+        return (output, { [activation] in pass.gradients($0, through: activation, needs: needs) })
     }
 }
 
@@ -176,26 +181,38 @@ package struct BatchNormInferenceOperation: Operation {
 }
 
 extension Tensor {
-    /// `scale[c] x + shift[c]` over the last axis.
-    func channelAffine(scale: Tensor, shift: Tensor) -> Tensor {
+    /// `scale[c] x + shift[c]` over the last axis, and its activation.
+    func channelAffine(scale: Tensor, shift: Tensor, activation: Activation? = nil) -> Tensor {
         let output = Tensor(uninitialized: shape)
         let channels = scale.count
         parallelFor(count / channels, grain: rowGrain(channels)) { begin, end in
             ck_channel_affine_f32(
-                pointer + begin * channels, scale.pointer, shift.pointer, Int64(end - begin), Int64(channels), 0,
-                output.mutablePointer + begin * channels)
+                pointer + begin * channels, scale.pointer, shift.pointer, activation?.kernel ?? CK_IDENTITY,
+                Int64(end - begin), Int64(channels), output.mutablePointer + begin * channels)
         }
         return output
     }
 
     /// Batch norm with the batch's own statistics over every axis but the last, `[..., C]`, as in training.
     ///
-    /// - Parameter observe: gets the batch's mean and unbiased variance.
+    /// - Parameters:
+    ///   - activation: follows; `nil` for none.
+    ///   - observe: gets the batch's mean and unbiased variance.
     public func batchNorm(
-        weight: Tensor, bias: Tensor, eps: Float, observe: @escaping @Sendable (BatchStatistics) -> Void
+        weight: Tensor, bias: Tensor, eps: Float, activation: Activation? = nil,
+        observe: @escaping @Sendable (BatchStatistics) -> Void
     ) -> Tensor {
+        if let activation {
+            guard activation.isCheapTwice else {
+                return batchNorm(weight: weight, bias: bias, eps: eps, observe: observe).activated(activation)
+            }
+            return apply(
+                BatchNormTrainingOperation(eps: eps, activation: activation, observe: observe, tape: nil), self, weight,
+                bias)
+        }
         let tape = BatchNormTape()
-        let output = apply(BatchNormTrainingOperation(eps: eps, observe: observe, tape: tape), self, weight, bias)
+        let operation = BatchNormTrainingOperation(eps: eps, activation: nil, observe: observe, tape: tape)
+        let output = apply(operation, self, weight, bias)
         if let node = output.node, let pass = tape.pass {
             let needs = node.inputs.map { $0 != nil }
             node.backwardThrough = { pass.gradients($1, through: $0, needs: needs) }

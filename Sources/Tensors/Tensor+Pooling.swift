@@ -148,17 +148,23 @@ package struct AdaptiveAvgPool2dOperation: Operation {
             ck_adaptive_avg_pool_forward_f32(
                 [shape], Int64(begin), Int64(end), x.pointer, output.mutablePointer)
         }
-        let inputShape = x.shape
-        return (
-            output,
-            { gradient in
-                [
-                    shape.inputGradient(inputShape) {
-                        ck_adaptive_avg_pool_backward_f32([shape], $0, $1, gradient.pointer, $2)
-                    }
-                ]
-            }
-        )
+        return (output, { [gradient(of: x.shape, $0)] })
+    }
+
+    private func gradient(of inputShape: [Int], _ gradient: Tensor) -> Tensor {
+        let shape = Pool2dGeometry(kernel: 1).shape(input: inputShape, output: gradient.shape)
+        return shape.inputGradient(inputShape) {
+            ck_adaptive_avg_pool_backward_f32([shape], $0, $1, gradient.pointer, $2)
+        }
+    }
+
+    /// Adds the gradient of the input to `sum`.
+    static func addGradient(_ gradient: Tensor, to sum: inout Tensor) {
+        let shape = Pool2dGeometry(kernel: 1).shape(input: sum.shape, output: gradient.shape)
+        let target = sum.uniquePointer()
+        parallelFor(Int(shape.n), grain: rowGrain(sum.count / max(1, Int(shape.n)))) { begin, end in
+            ck_adaptive_avg_pool_backward_f32([shape], Int64(begin), Int64(end), gradient.pointer, target)
+        }
     }
 }
 
@@ -176,6 +182,8 @@ extension Tensor {
 
     /// The means of `height x width` windows that cover the image: `[N, H, W, C]` to `[N, height, width, C]`.
     public func adaptiveAvgPool2d(height: Int, width: Int) -> Tensor {
-        apply(AdaptiveAvgPool2dOperation(height: height, width: width), self)
+        let output = apply(AdaptiveAvgPool2dOperation(height: height, width: width), self)
+        output.node?.addGradient = AdaptiveAvgPool2dOperation.addGradient
+        return output
     }
 }

@@ -17,11 +17,11 @@ extension KernelTests {
             let a = random.floats(channels), b = random.floats(channels)
             let r = rows.int64, c = channels.int64
             atEveryLevel { level in
-                for relu: Int32 in [0, 1] {
-                    let expected = Floats(x.count), y = x.copy
-                    ck_channel_affine_f32_ref(x.pointer, a.pointer, b.pointer, r, c, relu, expected.pointer)
-                    ck_channel_affine_f32(y.pointer, a.pointer, b.pointer, r, c, relu, y.pointer)
-                    expectClose(y, expected, tolerance: 1e-6, "channel affine \(label) relu \(relu), \(level)")
+                for raw in CK_RELU.rawValue...CK_IDENTITY.rawValue {
+                    let activation = ck_activation(rawValue: raw), expected = Floats(x.count), y = x.copy
+                    ck_channel_affine_f32_ref(x.pointer, a.pointer, b.pointer, activation, r, c, expected.pointer)
+                    ck_channel_affine_f32(y.pointer, a.pointer, b.pointer, activation, r, c, y.pointer)
+                    expectClose(y, expected, tolerance: 1e-6, "channel affine \(label), \(raw), \(level)")
                 }
                 var sums = doubles(channels), dots = doubles(channels), expectedSums = sums, expectedDots = dots
                 ck_shifted_moments_f32(x.pointer, a.pointer, r, c, &sums, &dots)
@@ -43,7 +43,7 @@ extension KernelTests {
                 for raw in CK_RELU.rawValue...CK_IDENTITY.rawValue {
                     let activation = ck_activation(rawValue: raw), label = "\(rows)x\(channels), \(raw), \(level)"
                     let z = Floats(count), dz = Floats(count), dx = dy.copy
-                    ck_channel_affine_f32(x.pointer, scale.pointer, shift.pointer, r, c, 0, z.pointer)
+                    ck_channel_affine_f32(x.pointer, scale.pointer, shift.pointer, CK_IDENTITY, r, c, z.pointer)
                     ck_activation_backward_f32_ref(activation, z.pointer, dy.pointer, dz.pointer, count.int64)
                     var gradient = ck_batch_norm_gradient(
                         x: x.pointer, dy: dy.pointer, activation: activation, scale: scale.pointer,
@@ -68,7 +68,7 @@ extension KernelTests {
         @Test func reluKeepsNaN() {
             let one = Floats(19, filledWith: 1), zero = Floats(19), x = Floats(19, filledWith: .nan), y = Floats(19)
             atEveryLevel { level in
-                ck_channel_affine_f32(x.pointer, one.pointer, zero.pointer, 1, 19, 1, y.pointer)
+                ck_channel_affine_f32(x.pointer, one.pointer, zero.pointer, CK_RELU, 1, 19, y.pointer)
                 expectClose(y, x, tolerance: 0, level)
             }
         }

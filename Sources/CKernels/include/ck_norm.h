@@ -6,10 +6,10 @@
 
 #include "ck_elementwise.h"
 
-// y[r, c] = scale[c] * x[r, c] + shift[c]; `relu` also clamps below at 0. Batch norm in inference and its last step in
-// training, with scale = weight / sqrt(var + eps) and shift = bias - mean * scale. y == x allowed.
-void ck_channel_affine_f32(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
-                           int relu, float *y);
+// y[r, c] = f(scale[c] * x[r, c] + shift[c]). Batch norm in inference and its last step in training, with
+// scale = weight / sqrt(var + eps) and shift = bias - mean * scale. y == x allowed.
+void ck_channel_affine_f32(const float *x, const float *scale, const float *shift, ck_activation f, int64_t rows,
+                           int64_t channels, float *y);
 // sums[c] += sum over r of x[r, c] - shift[c], squares[c] += that of its square, in double: with a shift that is the
 // mean of some of the rows, the batch statistics in one pass. The mean of 64 of R rows is at most sqrt(R / 64) standard
 // deviations from that of all, so that the variance loses at most a factor of 1 + R / 64 of the squares' precision.
@@ -39,8 +39,8 @@ void ck_layer_norm_backward_f32(const float *x, const float *weight, const float
                                 const float *dy, int64_t rows, int64_t channels, float *dx, double *dweight,
                                 double *dbias);
 
-void ck_channel_affine_f32_ref(const float *x, const float *scale, const float *shift, int64_t rows, int64_t channels,
-                               int relu, float *y);
+void ck_channel_affine_f32_ref(const float *x, const float *scale, const float *shift, ck_activation f, int64_t rows,
+                               int64_t channels, float *y);
 void ck_shifted_moments_f32_ref(const float *x, const float *shift, int64_t rows, int64_t channels, double *sums,
                                 double *squares);
 void ck_batch_norm_backward_sums_f32_ref(const float *x, const float *mean, const float *dy, int64_t rows,
