@@ -28,16 +28,14 @@ public final class BatchNorm2d: Module {
         super.init()
     }
 
-    public override func forward(_ x: Tensor) -> Tensor { forward(x, activation: nil) }
+    public override func forward(_ x: Tensor) -> Tensor {
+        if isTraining { return trainingForward(x, activation: nil) }
+        return x.batchNorm(
+            weight: weight.value, bias: bias.value, mean: runningMean.value, variance: runningVariance.value, eps: eps)
+    }
 
-    /// The norm's output, or the activation of it, which in training takes less time than the two one after the other.
-    public func forward(_ x: Tensor, activation: Activation?) -> Tensor {
-        guard isTraining else {
-            let y = x.batchNorm(
-                weight: weight.value, bias: bias.value, mean: runningMean.value, variance: runningVariance.value,
-                eps: eps)
-            return activation.map { y.activated($0) } ?? y
-        }
+    /// With the batch's own statistics, and an activation behind the norm.
+    fileprivate func trainingForward(_ x: Tensor, activation: Activation?) -> Tensor {
         let (mean, variance, counter, momentum) = (runningMean, runningVariance, batchesTracked, momentum)
         return x.batchNorm(weight: weight.value, bias: bias.value, eps: eps, activation: activation) { batch in
             mean.value = mean.value * (1 - momentum) + batch.mean * momentum
@@ -48,5 +46,18 @@ public final class BatchNorm2d: Module {
 
     public override var hyperparameterDescription: String {
         "\(channels), eps=\(eps), momentum=\(momentum), affine=True, track_running_stats=True"
+    }
+}
+
+extension Module {
+    /// An activation of this module's output. Where this is a batch norm in training, both are computed in one pass over
+    /// memory, unless somebody observes each module.
+    public func callAsFunction(_ x: Tensor, then activation: Module) -> Tensor {
+        if let norm = self as? BatchNorm2d, norm.isTraining, let activation = activation as? ActivationModule,
+            ForwardObserver.current == nil
+        {
+            return norm.trainingForward(x, activation: activation.activation)
+        }
+        return activation(self(x))
     }
 }

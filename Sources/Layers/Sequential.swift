@@ -30,11 +30,8 @@ open class Sequential: Module {
     open override func forward(_ x: Tensor) -> Tensor {
         var (y, rest) = (x, list.modules[...])
         while let module = rest.popFirst() {
-            // In one pass over memory, unless somebody looks at each module.
-            if let norm = module as? BatchNorm2d, norm.isTraining, let activation = rest.first as? ActivationModule,
-                ForwardObserver.current == nil
-            {
-                y = norm.forward(y, activation: activation.activation)
+            if module is BatchNorm2d, let activation = rest.first as? ActivationModule {
+                y = module(y, then: activation)
                 rest.removeFirst()
             } else {
                 y = module(y)

@@ -69,7 +69,7 @@ public final class ResNet: Module {
     }
 
     public override func forward(_ x: Tensor) -> Tensor {
-        let stem = maxpool(relu(bn1(conv1(x))))
+        let stem = maxpool(bn1(conv1(x), then: relu))
         let features = layer4(layer3(layer2(layer1(stem))))
         return fc(avgpool(features).flattenedChannelsFirst())
     }
@@ -100,7 +100,7 @@ final class BasicBlock: Module {
     }
 
     override func forward(_ x: Tensor) -> Tensor {
-        let branch = bn2(conv2(relu(bn1(conv1(x)))))
+        let branch = bn2(conv2(bn1(conv1(x), then: relu)))
         return relu(branch + (downsample?(x) ?? x))
     }
 }
@@ -132,8 +132,8 @@ final class Bottleneck: Module {
     }
 
     override func forward(_ x: Tensor) -> Tensor {
-        let reduced = relu(bn1(conv1(x)))
-        let branch = bn3(conv3(relu(bn2(conv2(reduced)))))
+        let reduced = bn1(conv1(x), then: relu)
+        let branch = bn3(conv3(bn2(conv2(reduced), then: relu)))
         return relu(branch + (downsample?(x) ?? x))
     }
 }

@@ -36,6 +36,17 @@ private final class Branch: Module {
         #expect(module.parameterCount == 4 + 12 + 4 + 8)
     }
 
+    /// A norm and the activation behind it run as one operation in training.
+    @Test func aSequenceGivesWhatItsModulesGive() {
+        let x = Tensor((0..<60).map { Float($0 * 7 % 13) - 6 }, shape: [3, 2, 2, 5])
+        let one = Sequential(BatchNorm2d(5), Hardswish(), BatchNorm2d(5)), each = [BatchNorm2d(5), BatchNorm2d(5)]
+        #expect(one(x).scalars == each[1](each[0](x).activated(.hardswish)).scalars)
+        for (index, norm) in [0, 2].enumerated() {
+            let state = (one[norm] as? BatchNorm2d)?.runningMean.value.scalars
+            #expect(state == each[index].runningMean.value.scalars)
+        }
+    }
+
     @Test func modulesAreFoundAndReplacedByPath() throws {
         let root = Sequential(Branch(second: Sequential(ReLU())), Linear(4, 5))
         #expect(try root.module(at: ["0", "second", "0"]) is ReLU)

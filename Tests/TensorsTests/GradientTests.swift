@@ -121,6 +121,10 @@ import Testing
         }
         GradientCheck.check("adaptive pool", [x]) { $0[0].adaptiveAvgPool2d(height: 3, width: 5) }
         GradientCheck.check("global pool", [x]) { $0[0].adaptiveAvgPool2d(height: 1, width: 1) }
+        // Behind another gradient, to which the pool adds its own.
+        GradientCheck.check("global pool beside its input", [x]) {
+            $0[0] * $0[0].adaptiveAvgPool2d(height: 1, width: 1)
+        }
     }
 
     @Test mutating func norms() {
@@ -163,6 +167,22 @@ import Testing
                 #expect(zip(a, b).allSatisfy { abs($0 - $1) <= 1e-5 * scale }, "\(activation), share \(share)")
             }
         }
+    }
+
+    /// As one operation, the two give the same again.
+    @Test(arguments: Activation.allCases) mutating func batchNormWithItsActivation(activation: Activation) {
+        let (x, weight, bias, gradient) = (random(3, 4, 5, 19) * 2, random(19) * 3, random(19), random(3, 4, 5, 19))
+        func results(_ isOne: Bool) -> [[Float]] {
+            var gradients = [Tensor?](repeating: nil, count: 3)
+            let leaves = [x, weight, bias].enumerated().map { index, leaf in leaf.watched { gradients[index] = $0 } }
+            let y =
+                isOne
+                ? leaves[0].batchNorm(weight: leaves[1], bias: leaves[2], eps: 1e-5, activation: activation) { _ in }
+                : leaves[0].batchNorm(weight: leaves[1], bias: leaves[2], eps: 1e-5) { _ in }.activated(activation)
+            y.backward(gradient: gradient)
+            return [y.scalars] + gradients.map { $0?.scalars ?? [] }
+        }
+        #expect(results(true) == results(false))
     }
 
     /// Gradients that meet are added in place, but never where somebody else sees it.
