@@ -136,3 +136,45 @@ static void CK_NAME(ck_axpy_f32)(float a, const float *x, float *y, int64_t n) {
 static void CK_NAME(ck_clamp_f32)(float low, float high, const float *x, float *y, int64_t n) {
     MAP(v_clamp(v, low, high));
 }
+
+// The compiler vectorizes these two.
+static int64_t CK_NAME(ck_scale_losses_f32)(float a, const float *x, const float *y, int64_t n, int bits,
+                                            uint8_t *losses) {
+    const uint32_t most = bits == 2 ? 1 : 127, beyond = 2 * most + 1;
+    int64_t total = 0;
+    for (int64_t i = 0; i < n; i += 256) {
+        uint8_t codes[256] = {0};
+        const int64_t count = n - i < 256 ? n - i : 256;
+        int32_t others = 0;
+        for (int64_t j = 0; j < count; j++) {
+            const float quotient = y[i + j] / a;
+            uint32_t is, was;
+            memcpy(&is, &quotient, sizeof is);
+            memcpy(&was, &x[i + j], sizeof was);
+            // Floats of one sign that follow each other have bits that do.
+            const uint32_t code = was - is + most;
+            codes[j] = code < beyond ? code : beyond;
+            others += code >= beyond;
+        }
+        total += others;
+        if (bits == 8) {
+            memcpy(losses + i, codes, (size_t)count);
+            continue;
+        }
+        for (int64_t j = 0; j < (count + 3) / 4; j++)
+            losses[i / 4 + j] = codes[4 * j] | codes[4 * j + 1] << 2 | codes[4 * j + 2] << 4 | codes[4 * j + 3] << 6;
+    }
+    return total;
+}
+
+static void CK_NAME(ck_scale_undo_f32)(float a, const float *y, const uint8_t *losses, int bits, float *x, int64_t n) {
+    const uint32_t most = bits == 2 ? 1 : 127, beyond = 2 * most + 1;
+    for (int64_t i = 0; i < n; i++) {
+        const float quotient = y[i] / a;
+        const uint32_t code = bits == 2 ? losses[i / 4] >> i % 4 * 2 & 3 : losses[i];
+        uint32_t is;
+        memcpy(&is, &quotient, sizeof is);
+        if (code < beyond) is += code - most;
+        memcpy(&x[i], &is, sizeof is);
+    }
+}

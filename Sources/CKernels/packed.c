@@ -202,6 +202,13 @@ void ck_packed_conv_pack_panels(const ck_packed_conv *conv, const float *weight,
     table[conv->level](conv, weight, packed, begin, end);
 }
 
+void ck_packed_conv_unpack_panels(const ck_packed_conv *conv, const float *packed, float *weight, int64_t begin,
+                                  int64_t end) {
+    static void (*const table[])(const ck_packed_conv *, const float *, float *, int64_t, int64_t) =
+        CK_TABLE(ck_packed_conv_unpack_panels);
+    table[conv->level](conv, packed, weight, begin, end);
+}
+
 void ck_packed_conv_pack_view(const ck_packed_conv *conv, const ck_weight_view *view, float *packed, int64_t begin,
                               int64_t end) {
     static void (*const table[])(const ck_packed_conv *, const ck_weight_view *, float *, int64_t, int64_t) =

@@ -441,8 +441,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
 
 static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, const float *weight, float *packed,
                                                 int64_t begin, int64_t end) {
-    const ck_conv2d_shape *s = &conv->shape;
-    const int64_t terms = s->kh * s->kw * (s->c / s->groups);
+    const int64_t terms = ck_packed_terms(conv);
     for (int64_t p = begin; p < end; p++) {
         const ck_packed_panel panel = ck_packed_panel_at(conv, p);
         float *to = packed + panel.weights;
@@ -450,6 +449,15 @@ static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, cons
         if (panel.cols == panel.width) continue;
         for (int64_t k = 0; k < terms; k++)
             for (int64_t c = panel.cols; c < panel.width; c++) to[k * panel.width + c] = 0;
+    }
+}
+
+static void CK_NAME(ck_packed_conv_unpack_panels)(const ck_packed_conv *conv, const float *packed, float *weight,
+                                                  int64_t begin, int64_t end) {
+    const int64_t terms = ck_packed_terms(conv);
+    for (int64_t p = begin; p < end; p++) {
+        const ck_packed_panel panel = ck_packed_panel_at(conv, p);
+        transpose_matrix(packed + panel.weights, panel.width, terms, panel.cols, weight + panel.o * terms, terms, false);
     }
 }
 

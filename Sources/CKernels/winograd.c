@@ -196,6 +196,12 @@ void ck_winograd_pack_view(const ck_winograd_conv *conv, const ck_weight_view *v
     table[conv->level](conv, view, begin, end, packed);
 }
 
+void ck_winograd_unpack(const ck_winograd_conv *conv, const float *packed, int64_t begin, int64_t end, float *weight) {
+    static void (*const table[])(const ck_winograd_conv *, const float *, int64_t, int64_t, float *) =
+        CK_TABLE(ck_winograd_unpack);
+    table[conv->level](conv, packed, begin, end, weight);
+}
+
 void ck_winograd_run(const ck_winograd_conv *conv, const ck_operands *operands, int64_t begin, int64_t end,
                      float *scratch) {
     static void (*const table[])(const ck_winograd_conv *, const ck_operands *, int64_t, int64_t, float *) =

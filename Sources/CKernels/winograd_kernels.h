@@ -143,6 +143,53 @@ static void CK_NAME(ck_winograd_pack_view)(const ck_winograd_conv *conv, const c
     pack_weights(conv, NULL, view, begin, end, packed);
 }
 
+// The three weights from their points: G's inverse, for points that come from weights.
+#define points_weights CK_NAME(points_weights)
+CK_INLINE void points_weights(int64_t m, const vf *p, vf *g) {
+    g[0] = p[0] * (A2 * B2);
+    g[1] = (p[1] - p[2]) * (A * (A2 - B2));
+    g[2] = p[m + 1];
+}
+
+static void CK_NAME(ck_winograd_unpack)(const ck_winograd_conv *conv, const float *packed, int64_t begin, int64_t end,
+                                        float *weight) {
+    const int64_t m = conv->m, n = m + 2, channels = conv->shape.c / conv->shape.groups;
+    const int64_t rows[] = {0, 1, 2, m + 1};
+    // Sixteen channels at a time, so that a cache line of the weights is written in one go.
+    float turned[16 * 9 * PANEL];
+    for (int64_t p = begin; p < end; p++) {
+        const ck_winograd_panel panel = ck_winograd_panel_at(conv, p);
+        const int64_t plane = channels * panel.width;
+        for (int64_t c_begin = 0; c_begin < channels; c_begin += 16) {
+            const int64_t c_count = min_of(16, channels - c_begin);
+            for (int64_t c = 0; c < c_count; c++) {
+                V_EACH(v, panel.width, lanes, {
+                    const float *at = packed + panel.weights + (c_begin + c) * panel.width + v;
+                    float *to = turned + c * 9 * PANEL + v;
+                    vf columns[3][6];
+                    vf points[6];
+                    vf g[3];
+                    for (int64_t i = 0; i < 4; i++) {
+                        for (int64_t j = 0; j < 4; j++)
+                            points[rows[j]] = v_load_n(at + (rows[i] * n + rows[j]) * plane, lanes);
+                        points_weights(m, points, g);
+                        for (int64_t j = 0; j < 3; j++) columns[j][rows[i]] = g[j];
+                    }
+                    for (int64_t j = 0; j < 3; j++) {
+                        points_weights(m, columns[j], g);
+                        for (int64_t i = 0; i < 3; i++) v_store_n(to + (i * 3 + j) * PANEL, g[i], lanes);
+                    }
+                });
+            }
+            for (int64_t o = 0; o < panel.columns; o++) {
+                float *to = weight + (panel.o + o) * 9 * channels + c_begin;
+                for (int64_t t = 0; t < 9; t++)
+                    for (int64_t c = 0; c < c_count; c++) to[t * channels + c] = turned[(c * 9 + t) * PANEL + o];
+            }
+        }
+    }
+}
+
 // A whole tile of m = 4, `lanes` channels: rows 0 to 2 of the points, then 3 to 5, so that they stay in registers. The
 // pixel (i, j) is at x + i row + j column, or where pixels[i, j] points if that is not null.
 #define input_whole CK_NAME(input_whole)

@@ -106,6 +106,17 @@ public final class Parameter: @unchecked Sendable {
         version.change()
     }
 
+    /// Whether the elements are in memory; if they are not, whoever reads them waits for them to be computed.
+    package var isResident: Bool { state.withLock { $0.tensor?.storage.isResident ?? false } }
+
+    /// Holds the elements in another way from now on: in the tensor that `body` makes of the present one, which has the same
+    /// elements. That is no change.
+    func hold(in body: (Tensor) -> Tensor?) {
+        state.withLock { state in
+            if let tensor = state.tensor, let other = body(tensor) { state.tensor = other }
+        }
+    }
+
     /// Computes the first values, if they are not there yet.
     private func realize(_ state: inout State) {
         guard let recipe = state.recipe else { return }

@@ -80,10 +80,17 @@ final class PlanCache: @unchecked Sendable {
                 return nil
             }
             let plan = Plan(imageShape: imageShape, threads: key.threads, cache: state.weights) { module.forward($0) }
+            if plan != nil { Self.dropPacked(module.parameters(), state.weights) }
             if state.entries.count == Self.capacity { state.entries.removeFirst() }
             state.entries.append((key, plan.map(Entry.plan) ?? .none))
             return plan.map { ($0, state.wantsGradients) }
         }
+    }
+
+    /// Frees the memory of parameters that can be computed from packed weights, should anybody ask for them.
+    private static func dropPacked(_ parameters: [Parameter], _ weights: PackedWeightCache) {
+        for parameter in parameters { parameter.hold(in: weights.restorable) }
+        Engine.returnFreeMemory()
     }
 }
 

@@ -19,13 +19,18 @@ package final class PackedWeightCache: Sendable {
     private struct Key: Hashable {
         let kernel: String
         let layout: [Int]
-        let base: ObjectIdentifier
+        let base: UInt64
         let factors: [Int]
         let shape: [Int]
     }
 
-    /// With the tensor that the weights come from, whose identity must not become another one's.
-    private let weights = Mutex<[Key: (packed: PackedWeights, base: Tensor)]>([:])
+    private struct State {
+        var packed: [Key: PackedWeights] = [:]
+        /// How to compute weights from packed ones, by the weights' contents.
+        var originals: [UInt64: OriginalWeights] = [:]
+    }
+
+    private let state = Mutex(State())
 
     package init() {}
 
@@ -33,17 +38,30 @@ package final class PackedWeightCache: Sendable {
     func weights(_ product: Product, _ kernel: some ProductKernel) -> PackedWeights {
         let base = product.weights.base
         let key = Key(
-            kernel: type(of: kernel).name, layout: kernel.layout, base: ObjectIdentifier(base.storage),
+            kernel: type(of: kernel).name, layout: kernel.layout, base: base.storage.contents,
             factors: product.weights.factors, shape: [Int](base.shape))
-        if let known = weights.withLock({ $0[key]?.packed }) { return known }
-        let packed = PackedWeights(count: kernel.weightCount()) { target in
-            product.weights.withValues { kernel.pack($0, target) }
+        if let known = state.withLock({ $0.packed[key] }) { return known }
+        let (packed, original) = product.weights.withValues { values in
+            let packed = PackedWeights(count: kernel.weightCount()) { kernel.pack(values, $0) }
+            return (packed, OriginalWeights(product.weights, packed, kernel, values: values))
         }
         // Another thread may have packed too: the first one's stay.
-        return weights.withLock { table in
-            if let known = table[key]?.packed { return known }
-            table[key] = (packed, base)
+        return state.withLock { state in
+            if let known = state.packed[key] { return known }
+            state.packed[key] = packed
+            if let original { state.originals[key.base] = original }
             return packed
         }
+    }
+
+    /// A tensor with the same elements that has no memory until somebody asks for them, since they can be computed from packed
+    /// weights; `nil` where they cannot be, or where the tensor is none whose memory is worth it.
+    package func restorable(_ tensor: Tensor) -> Tensor? {
+        let storage = tensor.storage
+        guard storage.isResident, storage.count >= OriginalWeights.least,
+            let original = state.withLock({ $0.originals[storage.contents] })
+        else { return nil }
+        return Tensor(
+            shape: tensor.shape, storage: TensorStorage(replacing: storage) { original.restore(to: $0) })
     }
 }

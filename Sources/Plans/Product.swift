@@ -84,6 +84,8 @@ struct ProductWeights {
     /// Elements of one output's weights.
     var depth: Int { base.count / max(1, outputs) }
     private var inputs: Int { base.shape.last! }
+    /// Whether the weights' inputs are those of ``base``, in its order and without factors.
+    var keepsInputs: Bool { inputScale == nil && inputOrder == nil }
 
     /// `scale (w x + b) + shift` for `w x + b`.
     mutating func scaleOutputs(_ scale: [Float], shift: [Float]) {

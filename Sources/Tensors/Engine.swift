@@ -54,7 +54,13 @@ public enum Engine {
     public static var openBLASCore: String { String(cString: openblas_get_corename()) }
 
     /// Returns the memory that freed tensors left behind to the system.
-    public static func releaseCachedMemory() { BlockCache.shared.trim() }
+    public static func releaseCachedMemory() {
+        BlockCache.shared.trim()
+        returnFreeMemory()
+    }
+
+    /// Returns what the C library keeps of freed memory to the system.
+    package static func returnFreeMemory() { ck_return_free_memory() }
 
     /// Runs OpenBLAS on one thread from the first use on: the parallelism is ours, and threaded products that run at
     /// the same time have corrupted results (OpenMathLib/OpenBLAS#5836).

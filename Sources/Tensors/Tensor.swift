@@ -96,6 +96,7 @@ public struct Tensor: @unchecked Sendable {
             copy.pointer.update(from: storage.pointer, count: count)
             storage = copy
         }
+        storage.willChange()
         return storage.pointer
     }
 

@@ -8,47 +8,123 @@ import Synchronization
 #endif
 
 /// A block of 64-byte aligned memory that holds float32 elements; freed blocks are kept for reuse, because fresh pages
-/// cost more than most kernels that fill them.
+/// cost more than most kernels that fill them. A block whose elements can be computed from others has no memory until
+/// somebody asks for them.
 package final class TensorStorage: @unchecked Sendable {
-    package let pointer: UnsafeMutablePointer<Float>
     package let count: Int
     /// Which value of a trace this stands for; `nil` for memory with elements.
     package let symbol: Int?
     /// The size of the block that goes back to the cache; `nil` for borrowed memory.
     private let bytes: Int?
+    /// Null until the elements are restored.
+    private let address: Atomic<UnsafeMutablePointer<Float>?>
+    /// Writes the elements, until somebody asked for them.
+    private let restorer: Mutex<Restorer?>
+    /// See ``contents``; 0 until somebody asks.
+    private let contentsNumber: Atomic<UInt64>
+    /// Whether the memory goes to the system, and not to the cache.
+    private let isUnwanted = Atomic(false)
+
+    package typealias Restorer = @Sendable (UnsafeMutablePointer<Float>) -> Void
+
+    private init(
+        _ address: UnsafeMutablePointer<Float>?, count: Int, bytes: Int?, symbol: Int? = nil, contents: UInt64 = 0,
+        restorer: Restorer? = nil
+    ) {
+        self.address = Atomic(address)
+        self.count = count
+        self.bytes = bytes
+        self.symbol = symbol
+        self.restorer = Mutex(restorer)
+        contentsNumber = Atomic(contents)
+    }
+
+    /// Memory for `count` elements, not initialized.
+    package convenience init(count: Int) {
+        let bytes = Self.bytes(count)
+        self.init(Self.take(bytes, count), count: count, bytes: bytes)
+    }
+
+    /// Memory for `count` elements, not initialized, that goes back to the system when it is not needed any more.
+    package convenience init(onceFor count: Int) {
+        self.init(count: count)
+        isUnwanted.store(true, ordering: .relaxed)
+    }
+
+    /// Memory that somebody else owns, and keeps while this lives.
+    package convenience init(borrowing pointer: UnsafeMutablePointer<Float>, count: Int) {
+        self.init(pointer, count: count, bytes: nil)
+    }
+
+    /// No elements: the value `symbol` of a trace.
+    convenience init(symbol: Int) { self.init(Self.noElements, count: 0, bytes: nil, symbol: symbol) }
+
+    /// The elements of another storage, without memory until somebody asks for them. The other's memory goes to the system
+    /// when nobody holds it any more.
+    ///
+    /// - Parameter restorer: writes the elements. It may be called from any thread and must not wait for another one.
+    package convenience init(replacing other: TensorStorage, restorer: @escaping Restorer) {
+        self.init(
+            nil, count: other.count, bytes: Self.bytes(other.count), contents: other.contents, restorer: restorer)
+        other.isUnwanted.store(true, ordering: .relaxed)
+    }
+
+    deinit {
+        guard let bytes, let pointer = address.load(ordering: .acquiring) else { return }
+        if isUnwanted.load(ordering: .relaxed) {
+            BlockCache.shared.discard(UnsafeMutableRawPointer(pointer), bytes: bytes)
+        } else {
+            BlockCache.shared.give(UnsafeMutableRawPointer(pointer), bytes: bytes)
+        }
+    }
+
+    package var pointer: UnsafeMutablePointer<Float> { address.load(ordering: .acquiring) ?? restored() }
 
     /// Whether the memory is this object's own, and not somebody else's.
     var isOwned: Bool { bytes != nil }
 
-    /// Memory for `count` elements, not initialized.
-    package init(count: Int) {
-        self.count = count
-        let bytes = BlockCache.roundedSize(max(1, count) * MemoryLayout<Float>.stride)
-        self.bytes = bytes
-        symbol = nil
-        pointer = BlockCache.shared.take(bytes: bytes).bindMemory(to: Float.self, capacity: max(1, count))
+    /// Whether the elements are in memory.
+    package var isResident: Bool { address.load(ordering: .acquiring) != nil }
+
+    private func restored() -> UnsafeMutablePointer<Float> {
+        restorer.withLock { restorer in
+            // Another thread may have been first.
+            if let pointer = address.load(ordering: .acquiring) { return pointer }
+            let pointer = Self.take(bytes!, count)
+            restorer!(pointer)
+            restorer = nil
+            address.store(pointer, ordering: .releasing)
+            return pointer
+        }
     }
 
-    /// Memory that somebody else owns, and keeps while this lives.
-    package init(borrowing pointer: UnsafeMutablePointer<Float>, count: Int) {
-        self.pointer = pointer
-        self.count = count
-        bytes = nil
-        symbol = nil
+    // MARK: Contents
+
+    /// A number for the elements: storages that have the same number have the same elements, and never had others with it.
+    package var contents: UInt64 {
+        let known = contentsNumber.load(ordering: .acquiring)
+        if known != 0 { return known }
+        let fresh = Self.latestContents.wrappingAdd(1, ordering: .relaxed).newValue
+        let (isFirst, other) = contentsNumber.compareExchange(
+            expected: 0, desired: fresh, ordering: .acquiringAndReleasing)
+        return isFirst ? fresh : other
     }
 
-    /// No elements: the value `symbol` of a trace.
-    init(symbol: Int) {
-        pointer = Self.noElements
-        count = 0
-        bytes = nil
-        self.symbol = symbol
-    }
+    /// To be called before elements are changed in place.
+    func willChange() { contentsNumber.store(0, ordering: .releasing) }
+
+    private static let latestContents = Atomic<UInt64>(0)
+
+    // MARK: Memory
 
     private nonisolated(unsafe) static let noElements = UnsafeMutablePointer<Float>.allocate(capacity: 1)
 
-    deinit {
-        if let bytes { BlockCache.shared.give(UnsafeMutableRawPointer(pointer), bytes: bytes) }
+    private static func bytes(_ count: Int) -> Int {
+        BlockCache.roundedSize(max(1, count) * MemoryLayout<Float>.stride)
+    }
+
+    private static func take(_ bytes: Int, _ count: Int) -> UnsafeMutablePointer<Float> {
+        BlockCache.shared.take(bytes: bytes).bindMemory(to: Float.self, capacity: max(1, count))
     }
 }
 
@@ -157,6 +233,19 @@ final class BlockCache: Sendable {
             return surplus
         }
         for address in surplus { Self.release(address) }
+    }
+
+    /// Frees a block that is not to be kept.
+    func discard(_ block: UnsafeMutableRawPointer, bytes: Int) {
+        state.withLock { $0.usedBytes -= bytes }
+        #if canImport(Glibc)
+            // The C library would perhaps keep the pages for itself.
+            let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
+            let begin = (UInt(bitPattern: block) + page - 1) & ~(page - 1)
+            let end = UInt(bitPattern: block + bytes) & ~(page - 1)
+            if begin < end { madvise(UnsafeMutableRawPointer(bitPattern: begin), Int(end - begin), MADV_DONTNEED) }
+        #endif
+        free(block)
     }
 
     private static func release(_ address: UInt) { free(UnsafeMutableRawPointer(bitPattern: address)) }

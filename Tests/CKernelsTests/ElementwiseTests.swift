@@ -63,6 +63,48 @@ extension KernelTests {
             }
         }
 
+        @Test(arguments: [1, 0.7, -3.1e-3, 123.456, 1e-38, .leastNonzeroMagnitude, 0, .infinity, .nan] as [Float])
+        func scalingIsUndone(_ factor: Float) {
+            var random = Random(7)
+            let special: [Float] = [
+                0, -0.0, 1, .leastNonzeroMagnitude, -1e-38, .infinity, .nan, 3e38, 16_777_215, 8_388_609,
+            ]
+            let x = Floats(special + random.floats(3000, scale: 0.1).values)
+            // Units in the last place by which the product is off, besides its rounding.
+            for (bits, off): (Int32, Int) in [(2, 0), (8, 0), (8, 90), (8, 2000)] {
+                atEveryLevel { level in
+                    for n in Self.lengths + [255, 256, 257, x.count] {
+                        let y = Floats(n), back = Floats(n, filledWith: 9)
+                        let losses = UnsafeMutablePointer<UInt8>.allocate(capacity: (n * Int(bits) + 7) / 8)
+                        defer { losses.deallocate() }
+                        ck_affine_f32(factor, 0, x.pointer, y.pointer, n.int64)
+                        if off > 0 {
+                            for i in 0..<n {
+                                let units = UInt32(random.next() % UInt64(off))
+                                y.pointer[i] = Float(bitPattern: y.pointer[i].bitPattern &+ units)
+                            }
+                        }
+                        let others = ck_scale_losses_f32(factor, x.pointer, y.pointer, n.int64, bits, losses)
+                        ck_scale_undo_f32(factor, y.pointer, losses, bits, back.pointer, n.int64)
+                        var count = 0
+                        for i in 0..<n {
+                            let isBeyond = bits == 8 ? losses[i] == 255 : losses[i / 4] >> (i % 4 * 2) & 3 == 3
+                            if isBeyond {
+                                count += 1
+                            } else if back.pointer[i].bitPattern != x.pointer[i].bitPattern {
+                                Issue.record("\(x.pointer[i]) times \(factor) became \(back.pointer[i]), \(level)")
+                            }
+                        }
+                        #expect(count == others, "\(level)")
+                        // Where neither the factor nor the product is out of the ordinary, next to nothing is lost for good.
+                        if abs(factor) > 1e-30, abs(factor) < 1e30, off < 100 {
+                            #expect(others <= special.count + n / 256, "\(factor), \(bits) bits, \(level)")
+                        }
+                    }
+                }
+            }
+        }
+
         @Test func exponentialIsWithinOneUnitInTheLastPlace() {
             // Some 500,000 arguments between underflow and overflow.
             var x: [Float] = []

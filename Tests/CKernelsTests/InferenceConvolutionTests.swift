@@ -339,6 +339,12 @@ extension KernelTests {
                     ck_winograd_prepare(&conv, 2)
                     let packed = Floats(Int(ck_winograd_weights(&conv)))
                     ck_winograd_pack(&conv, operands.weight.pointer, 0, conv.panels, packed.pointer)
+                    let unpacked = Floats(operands.weight.count, filledWith: .nan)
+                    for part: Int64 in [1, 0] {
+                        let (begin, end) = (conv.panels * part / 2, conv.panels * (part + 1) / 2)
+                        ck_winograd_unpack(&conv, packed.pointer, begin, end, unpacked.pointer)
+                    }
+                    expectClose(unpacked, operands.weight, tolerance: 2e-6, "\(problem), weights, \(level)")
                     let y = operands.run(packed, units: conv.units, scratch: conv.scratch, parts: 1, guardValue: 0) {
                         operands, _, begin, end, scratch in
                         ck_winograd_run(&conv, operands, begin, end, scratch)

@@ -118,6 +118,24 @@ extension KernelTests {
             }
         }
 
+        @Test(arguments: cases.indices) func unpackingGivesTheWeights(_ index: Int) {
+            let problem = Self.cases[index]
+            var random = Random(index + 200)
+            let weight = random.floats(problem.weights)
+            atEveryLevel { level in
+                var conv = problem.conv
+                ck_packed_conv_prepare(&conv, 2)
+                let packed = Floats(Int(ck_packed_conv_weights(&conv)))
+                ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                let unpacked = Floats(weight.count, filledWith: .nan)
+                for part: Int64 in [1, 0] {
+                    let (begin, end) = (conv.panels * part / 2, conv.panels * (part + 1) / 2)
+                    ck_packed_conv_unpack_panels(&conv, packed.pointer, unpacked.pointer, begin, end)
+                }
+                #expect(unpacked.values == weight.values, "\(problem), \(level)")
+            }
+        }
+
         /// Plans share packed weights whatever their threads and image sizes, also where those change the blocks.
         @Test(arguments: cases.indices) func layoutDependsOnTheWeightsAlone(_ index: Int) {
             let problem = Self.cases[index]

@@ -21,6 +21,7 @@
 #include "ck_conv.h"
 #include "ck_pooling.h"
 #include "ck_layout.h"
+#include "ck_memory.h"
 #include "ck_fused.h"
 #include "ck_packed.h"
 #include "ck_winograd.h"

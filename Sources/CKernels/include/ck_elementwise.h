@@ -39,7 +39,14 @@ void ck_axpy_f32(float a, const float *x, float *y, int64_t n);
 // y[i] = min(max(x[i], low), high)
 void ck_clamp_f32(float low, float high, const float *x, float *y, int64_t n);
 
-// The same by plain loops over libm.
+// What is lost when x is kept as y, about a * x[i], so that x can be computed from y to the bit: by how many units in the
+// last place x[i] is beside y[i] / a, in 2 bits an element (-1 to 1; four elements a byte) or 8 (-127 to 127), or all ones
+// where it is further off. Returns how many elements are.
+int64_t ck_scale_losses_f32(float a, const float *x, const float *y, int64_t n, int bits, uint8_t *losses);
+// x[i] from y[i] and its losses; y[i] / a where these are all ones. x may be y.
+void ck_scale_undo_f32(float a, const float *y, const uint8_t *losses, int bits, float *x, int64_t n);
+
+// Plain loops over libm.
 void ck_activation_forward_f32_ref(ck_activation f, const float *x, float *y, int64_t n);
 void ck_activation_backward_f32_ref(ck_activation f, const float *x, const float *dy, float *dx, int64_t n);
 void ck_unary_f32_ref(ck_unary f, const float *x, float *y, int64_t n);

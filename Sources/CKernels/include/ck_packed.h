@@ -68,7 +68,12 @@ void ck_packed_conv_pack(const ck_packed_conv *conv, const float *weight, float 
 void ck_packed_conv_pack_panels(const ck_packed_conv *conv, const float *weight, float *packed, int64_t begin,
                                 int64_t end);
 
-// The same from weights that lie as `view` says: those of the convolution that computes an input's gradient, which are
+// From the packed layout of panels [begin, end) back to the weights' own; conv need not be the one that packed, but of the same
+// shape and level.
+void ck_packed_conv_unpack_panels(const ck_packed_conv *conv, const float *packed, float *weight, int64_t begin,
+                                  int64_t end);
+
+// As ck_packed_conv_pack_panels from weights that lie as `view` says: those of the convolution that computes an input's gradient, which are
 // another's with inputs and outputs exchanged.
 void ck_packed_conv_pack_view(const ck_packed_conv *conv, const ck_weight_view *view, float *packed, int64_t begin,
                               int64_t end);

@@ -50,6 +50,10 @@ void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t
 void ck_winograd_pack_view(const ck_winograd_conv *conv, const ck_weight_view *view, int64_t begin, int64_t end,
                            float *packed);
 
+// From the packed layout of panels [begin, end) back to [O, 3, 3, C / groups], as exactly as rounding left it; conv need not be
+// the one that packed, but of the same shape, level and m.
+void ck_winograd_unpack(const ck_winograd_conv *conv, const float *packed, int64_t begin, int64_t end, float *weight);
+
 // Computes units [begin, end). The result does not depend on how the units are split.
 void ck_winograd_run(const ck_winograd_conv *conv, const ck_operands *operands, int64_t begin, int64_t end,
                      float *scratch);

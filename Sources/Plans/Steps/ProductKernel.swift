@@ -43,7 +43,17 @@ extension ProductKernel {
     }
 }
 
-extension ck_packed_conv: ProductKernel {
+/// A kernel whose packed weights tell what they were made of.
+protocol UnpackableKernel: ProductKernel {
+    /// Whether they tell it to the bit, and not only as exactly as rounding left it.
+    static var unpacksExactly: Bool { get }
+    /// The number of panels of weights.
+    var panels: Int64 { get }
+    /// Writes the weights of panels `begin ..< end` in their own layout.
+    func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>)
+}
+
+extension ck_packed_conv: UnpackableKernel {
     static var name: String { "packed" }
     var algorithm: String { strassen ? "strassen" : Self.name }
 
@@ -66,6 +76,12 @@ extension ck_packed_conv: ProductKernel {
         }
     }
 
+    static var unpacksExactly: Bool { true }
+
+    func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>) {
+        withUnsafePointer(to: self) { ck_packed_conv_unpack_panels($0, packed, weight, begin, end) }
+    }
+
     func run(
         _ operands: ck_operands, _ extras: ProductExtras, _ begin: Int64, _ end: Int64,
         _ scratch: UnsafeMutablePointer<Float>
@@ -78,7 +94,7 @@ extension ck_packed_conv: ProductKernel {
     }
 }
 
-extension ck_winograd_conv: ProductKernel {
+extension ck_winograd_conv: UnpackableKernel {
     static var name: String { "winograd" }
 
     init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
@@ -95,6 +111,12 @@ extension ck_winograd_conv: ProductKernel {
         withUnsafePointer(to: self) { conv in
             parallelFor(Int(panels), grain: 1) { ck_winograd_pack(conv, weight, Int64($0), Int64($1), packed) }
         }
+    }
+
+    static var unpacksExactly: Bool { false }
+
+    func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>) {
+        withUnsafePointer(to: self) { ck_winograd_unpack($0, packed, begin, end, weight) }
     }
 
     func run(
