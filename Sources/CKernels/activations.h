@@ -20,7 +20,7 @@ CK_INLINE vf v_activate(ck_activation f, vf x) {
     case CK_RELU6: return v_clamp(x, 0, 6);
     case CK_HARDSWISH: return x * v_clamp(x + 3.0f, 0, 6) * (1.0f / 6);
     case CK_HARDSIGMOID: return v_clamp(x + 3.0f, 0, 6) * (1.0f / 6);
-    case CK_SILU: return x * v_sigmoid(x);
+    case CK_SILU: return v_silu(x);
     case CK_GELU: return v_gelu(x);
     case CK_SIGMOID: return v_sigmoid(x);
     case CK_TANH: return v_tanh(x);

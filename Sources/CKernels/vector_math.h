@@ -1,9 +1,10 @@
 // exp and what is made from it, for vectors of the level that is being compiled. Include it in a family of kernels,
 // after vector.h.
 #define v_exp CK_NAME(ck_v_exp)
+#define v_exp_scaled CK_NAME(ck_v_exp_scaled)
 #define v_exp_bounded CK_NAME(ck_v_exp_bounded)
-#define v_inverse CK_NAME(ck_v_inverse)
 #define v_sigmoid CK_NAME(ck_v_sigmoid)
+#define v_silu CK_NAME(ck_v_silu)
 #define v_tanh CK_NAME(ck_v_tanh)
 #define v_normal_cdf CK_NAME(ck_v_normal_cdf)
 
@@ -36,14 +37,14 @@ CK_INLINE vf v_exp(vf x) {
     return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
 }
 
-// e^x between -87.3 and 88.3, with a relative error of about 1.5e-7 + 1.4e-8 |x|, and the value there beyond: for results
-// that go into 1 + e^x, or that may be 1e-38 instead of 0. Less work, since 2^n is a normal number.
-CK_INLINE vf v_exp_bounded(vf x) {
-    const vf y = v_min(v_splat(88.3f), v_max(v_splat(-87.3f), x));
+// e^(scale x), with a relative error of about 1.5e-7 + 1.4e-8 |scale x|, for scale x between -87.3 and 88.3: less work, since
+// 2^n is a normal number. `scale` is a constant where this is inlined.
+CK_INLINE vf v_exp_scaled(vf x, float scale) {
 #if CK_VL == 16 && !defined(CK_EMULATE_AVX512)
     // 2^n 2^r; the polynomial is a minimax fit for |r| <= 1/2 with a relative error of 9e-8, exact at 0.
-    const vf n = (vf)_mm512_roundscale_ps((__m512)(y * 1.44269504f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const vf r = y * 1.44269504f - n;
+    const float factor = scale * 1.44269504f;
+    const vf n = (vf)_mm512_roundscale_ps((__m512)(x * factor), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const vf r = x * factor - n;
     vf p = v_splat(0.0013264727f);
     p = p * r + 0.009671513f;
     p = p * r + 0.055507336f;
@@ -53,22 +54,47 @@ CK_INLINE vf v_exp_bounded(vf x) {
     return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
     vi n;
-    const vf p = exp_parts(y, &n);
+    const vf p = exp_parts(x * scale, &n);
     return p * (vf)((n + 127) << 23);
 #endif
 }
 
-// 1 / x for 1 <= x < 2^126, within 1 ulp; 0 for finite x beyond. A division of 16 lanes takes a Zen 4 as long as ten multiplications.
-CK_INLINE vf v_inverse(vf x) {
+// e^x as v_exp_scaled, and its value at the bounds beyond: for results that go into 1 + e^x, or that may be 1e-38 instead of
+// 0.
+CK_INLINE vf v_exp_bounded(vf x) { return v_exp_scaled(v_min(v_splat(88.3f), v_max(v_splat(-87.3f), x)), 1); }
+
+// Divisions, in this and what follows: they run beside the multiplications of a Zen 4 (SiLU of 16 lanes in 2.4 ns; 3.1 with
+// an approximate inverse and a step of Newton's instead).
+CK_INLINE vf v_sigmoid(vf x) { return 1.0f / (1.0f + v_exp_bounded(-x)); }
+
 #if CK_VL == 16 && !defined(CK_EMULATE_AVX512)
-    const vf guess = (vf)_mm512_rcp14_ps((__m512)x);
-    return guess * (1.0f - x * guess) + guess;
+// 2^(i / 32)
+static const float CK_NAME(ck_powers)[32] = {
+    1.0f,          1.021897149f,  1.044273782f,  1.067140401f,  1.090507733f,  1.114386743f,  1.138788635f,  1.163724859f,
+    1.189207115f,  1.215247360f,  1.241857812f,  1.269050957f,  1.296839555f,  1.325236643f,  1.354255547f,  1.383909882f,
+    1.414213562f,  1.445180807f,  1.476826146f,  1.509164428f,  1.542210825f,  1.575980845f,  1.610490332f,  1.645755478f,
+    1.681792831f,  1.718619298f,  1.756252160f,  1.794709075f,  1.834008086f,  1.874167634f,  1.915206561f,  1.957144124f,
+};
+#endif
+
+// x / (1 + e^-x)
+CK_INLINE vf v_silu(vf x) {
+#if CK_VL == 16 && !defined(CK_EMULATE_AVX512)
+    // e^-x = 2^(n + r) for a multiple n of 1/32, whose fraction's power is looked up by the low bits of `sum`; r is so small
+    // that two terms do (2.4 ns; 2.9 with v_exp_scaled's polynomial). Infinite for x below -89, as it should be.
+    const float magic = 0x1.8p18f, factor = -1.44269504f;
+    const vf y = v_min(v_splat(87.3f), x);
+    const vf sum = y * factor + magic;
+    const vf n = sum - magic;
+    const vf r = y * factor - n;
+    const float *powers = CK_NAME(ck_powers);
+    const vf power = (vf)_mm512_permutex2var_ps((__m512)v_load(powers), (__m512i)sum, (__m512)v_load(powers + 16));
+    const vf p = (0.24022651f * r + 0.69314718f) * (power * r) + power;
+    return x / (1.0f + (vf)_mm512_scalef_ps((__m512)p, (__m512)n));
 #else
-    return 1.0f / x;
+    return x / (1.0f + v_exp_bounded(-x));
 #endif
 }
-
-CK_INLINE vf v_sigmoid(vf x) { return v_inverse(1.0f + v_exp_bounded(-x)); }
 
 // Cephes' polynomial for small |x|; otherwise 1 - 2 / (e^2|x| + 1) with the sign of x.
 CK_INLINE vf v_tanh(vf x) {
@@ -78,7 +104,7 @@ CK_INLINE vf v_tanh(vf x) {
     p = p * z + 1.33314422036e-1f;
     p = p * z - 3.33332819422e-1f;
     p = p * z * x + x;
-    vf large = 1.0f - 2.0f * v_inverse(v_exp_bounded(2.0f * a) + 1.0f);
+    vf large = 1.0f - 2.0f / (v_exp_bounded(2.0f * a) + 1.0f);
     large = (vf)((vi)large | ((vi)x & (int32_t)0x80000000));
     return a < 0.625f ? p : large;
 }
@@ -87,8 +113,8 @@ CK_INLINE vf v_tanh(vf x) {
 // t = 1 / (1 + 0.3 |x|), the tail beyond |x| divided by *e is a polynomial in t; a minimax fit of degree 8 is within
 // 6e-8 of it, relatively, for |x| <= 14, beyond which the tail is 0 in float.
 CK_INLINE vf v_normal_cdf(vf x, vf *e) {
-    *e = v_exp_bounded(x * x * -0.5f);
-    vf t = v_inverse(1.0f + 0.3f * v_min(v_splat(0x1p100f), v_abs(x)));
+    *e = v_exp_scaled(v_min(v_splat(174.6f), x * x), -0.5f);
+    vf t = 1.0f / (1.0f + 0.3f * v_abs(x));
     vf p = v_splat(0.03837869316339493f);
     p = p * t - 0.16916798055171967f;
     p = p * t + 0.22866372764110565f;
