@@ -87,7 +87,7 @@ static int64_t ck_strassen_stride(const ck_packed_conv *conv) {
     return half % 512 == 0 ? half + 16 : half;
 }
 
-// Where the parts of the scratch begin, in floats, each on a cache line; the zeros are first.
+// Where the parts of the scratch begin, in floats, each on a cache line; the padding is first.
 typedef struct {
     int64_t segments, length;
     int64_t pointers, y_rows, inputs, sums, bias, row_sums, weight_sums, end;

@@ -78,7 +78,7 @@ typedef struct {
     const ck_operands *operands;
     const ck_packed_extras *extras;  // never null
     int64_t segments, length;        // of a row of the product
-    const float *zeros;              // for taps in the padding
+    const float *padding;            // what taps beyond the image read
     const float **pointers;          // [tile][segment][row of the tile]
     float *inputs;                   // rows after the prologue, or segments that reach into the padding
     int64_t *y_rows;                 // of the block's rows
@@ -120,7 +120,7 @@ static void point_at_rows(const ck_packed_run *run, int64_t row, int64_t rows, c
     }
     for (int64_t i = 0; i < rows; i++) {
         const int64_t r = row + i, from = extras->x_rows ? extras->x_rows[r] : r;
-        const float *x = from < 0 ? run->zeros : run->operands->x + from * stride;
+        const float *x = from < 0 ? run->padding : run->operands->x + from * stride;
         if (from >= 0 && conv->prologue != CK_PROLOGUE_NONE) {
             const float *scale = extras->scale;
             if (conv->prologue == CK_PROLOGUE_IMAGE_SCALE)
@@ -149,12 +149,12 @@ CK_INLINE void tile_pixels(const ck_conv2d_shape *s, int64_t row, int64_t rows, 
     }
 }
 
-// Copies the rows that point elsewhere than at zeros; see ck_packed_copies.
+// Copies the rows that point into x; see ck_packed_copies.
 #define copy_rows CK_NAME(copy_rows)
 static void copy_rows(const ck_packed_run *run, int64_t rows, const float **pointers, float *inputs) {
     const int64_t stride = ck_packed_copy_stride(run->conv);
     for (int64_t i = 0; i < rows; i++, inputs += stride) {
-        if (pointers[i] == run->zeros) continue;
+        if (pointers[i] == run->padding) continue;
         v_copy(inputs, pointers[i], run->conv->shape.c);
         pointers[i] = inputs;
     }
@@ -175,7 +175,7 @@ static void point_at_taps(const ck_packed_run *run, int64_t row, int64_t rows, c
             const int64_t dw = kw * s->dilation_w, step = (dh * s->w + dw) * stride;
             for (int64_t i = 0; i < rows; i++) {
                 const bool inside = (uint64_t)(h[i] + dh) < (uint64_t)s->h && (uint64_t)(w[i] + dw) < (uint64_t)s->w;
-                pointers[i] = inside ? run->operands->x + (first[i] + step) : run->zeros;
+                pointers[i] = inside ? run->operands->x + (first[i] + step) : run->padding;
             }
         }
     }
@@ -207,7 +207,7 @@ static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t 
         for (int64_t i = 0; i < rows; i++) {
             const int64_t ih = h[i] + kh * s->dilation_h;
             if (ih < 0 || ih >= s->h) {
-                pointers[i] = run->zeros;
+                pointers[i] = run->padding;
                 continue;
             }
             const float *x = first + (n[i] * s->h + ih) * image_row;
@@ -216,7 +216,7 @@ static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t 
                 continue;
             }
             const int64_t left = w[i] < 0 ? -w[i] : 0, right = s->w - w[i] < s->kw ? s->w - w[i] : s->kw;
-            for (int64_t k = 0; k < s->kw * c; k++) inputs[k] = k >= left * c && k < right * c ? x[w[i] * c + k] : 0;
+            for (int64_t k = 0; k < s->kw * c; k++) inputs[k] = k >= left * c && k < right * c ? x[w[i] * c + k] : run->padding[k];
             pointers[i] = inputs;
             inputs += s->kw * c;
         }
@@ -393,8 +393,8 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
     run.parts = ck_packed_parts(conv, run.length);
     run.direct = clamps(&conv->epilogue, &run.low, &run.high);
-    for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = 0;
-    run.zeros = scratch;
+    for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = run.extras->padding ? run.extras->padding[i % s->c] : 0;
+    run.padding = scratch;
     run.pointers = (const float **)(scratch + parts.pointers);
     run.y_rows = (int64_t *)(scratch + parts.y_rows);
     run.inputs = scratch + parts.inputs;

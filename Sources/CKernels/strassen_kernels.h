@@ -157,7 +157,7 @@ static void strassen_panels(const ck_packed_run *run, const ck_packed_block *blo
     }
     const float *weights[] = {
         [CK_T1] = t1, [CK_T2] = t2, [CK_T3] = t3, [CK_T4] = t4, [CK_B11] = b11, [CK_B21] = b21, [CK_B22] = b22};
-    const float *bias[] = {run->zeros, run->zeros};
+    const float *bias[] = {run->bias, run->bias};  // zeros
     if (run->operands->bias)
         for (int i = 0; i < 2; i++) bias[i] = run->operands->bias + panel.o + i * width;
     for (int64_t t = block->tile; t < tile_end; t += 2) {

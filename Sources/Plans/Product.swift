@@ -40,6 +40,8 @@ struct Product {
     var prologue = Prologue.none
     var activation: Activation?
     var combine = Combine.none
+    /// What taps beyond the image read, for each channel, where that is not 0.
+    var padding: [Float]?
     /// The row of the input of each row of the product, -1 for zeros; of the output likewise, -1 for none.
     var inputRows: [Int32]?
     var outputRows: [Int32]?
@@ -50,6 +52,25 @@ struct Product {
     var isPointwise: Bool {
         geometry.kernel == (1, 1) && geometry.strideHeight == 1 && geometry.strideWidth == 1
             && geometry.padHeight == 0 && geometry.padWidth == 0 && geometry.groups == 1
+    }
+
+    private var isPadded: Bool { geometry.padHeight > 0 || geometry.padWidth > 0 }
+
+    /// Multiplies a scale and shift of each channel of the input into the weights and the bias.
+    ///
+    /// - Returns: whether that is possible, and good: with padding, which must then read what the affine makes zero of, only
+    ///   the kernel for the first layers of networks comes into question.
+    mutating func absorbBefore(_ affine: ChannelAffine) -> Bool {
+        guard !affine.hasReLU, geometry.groups == 1, padding == nil, case .none = prologue, inputRows == nil,
+            isPointwise || weights.inputs < 16
+        else { return false }
+        if isPadded {
+            let padding = zip(affine.scale, affine.shift).map { -$1 / $0 }
+            guard padding.allSatisfy(\.isFinite) else { return false }
+            if padding.contains(where: { $0 != 0 }) { self.padding = padding }
+        }
+        weights.scaleInputs(affine.scale, shift: affine.shift)
+        return true
     }
 
     /// Whether nothing happens to the sums but the bias, so that a factor can still go into the weights.
@@ -83,7 +104,8 @@ struct ProductWeights {
     var outputs: Int { base.shape[0] }
     /// Elements of one output's weights.
     var depth: Int { base.count / max(1, outputs) }
-    private var inputs: Int { base.shape.last! }
+    /// Channels that one output reads.
+    var inputs: Int { base.shape.last! }
     /// Whether the weights' inputs are those of ``base``, in its order and without factors.
     var keepsInputs: Bool { inputScale == nil && inputOrder == nil }
 
@@ -94,13 +116,13 @@ struct ProductWeights {
         factors.append(scale.hashValue)
     }
 
-    /// `w (scale x + shift) + b` for `w x + b`, where every output sees every input (1 x 1 kernels without padding).
+    /// `w (scale x + shift) + b` for `w x + b`, where every output sees every input.
     mutating func scaleInputs(_ scale: [Float], shift: [Float]) {
         let folded = values()
         var extra = [Float](repeating: 0, count: outputs)
         for output in 0..<outputs {
             var sum = 0.0
-            for input in 0..<depth { sum += Double(folded[output * depth + input]) * Double(shift[input]) }
+            for input in 0..<depth { sum += Double(folded[output * depth + input]) * Double(shift[input % inputs]) }
             extra[output] = Float(sum)
         }
         bias = bias.map { zip($0, extra).map { $0 + $1 } } ?? extra
@@ -157,4 +179,11 @@ struct ChannelAffine {
     var scale: [Float]
     var shift: [Float]
     var hasReLU = false
+
+    /// This behind another one.
+    func after(_ first: ChannelAffine) -> ChannelAffine {
+        ChannelAffine(
+            scale: zip(scale, first.scale).map { $0 * $1 },
+            shift: zip(zip(scale, first.shift), shift).map { $0.0 * $0.1 + $1 }, hasReLU: hasReLU)
+    }
 }

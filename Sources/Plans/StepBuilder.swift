@@ -63,10 +63,11 @@ struct StepBuilder {
         if product.isDepthwise {
             return ProductStep<ck_depthwise_conv>(product, node, layout, threads: threads, cache: cache)
         }
-        if product.combine != .interleave, withUnsafePointer(to: shape, { ck_winograd_suits($0) }) {
+        let isPlain = product.combine != .interleave && product.padding == nil
+        if isPlain, withUnsafePointer(to: shape, { ck_winograd_suits($0) }) {
             return ProductStep<ck_winograd_conv>(product, node, layout, threads: threads, cache: cache)
         }
-        if product.combine != .interleave, withUnsafePointer(to: shape, { ck_grouped_suits($0) }) {
+        if isPlain, withUnsafePointer(to: shape, { ck_grouped_suits($0) }) {
             return ProductStep<ck_grouped_conv>(product, node, layout, threads: threads, cache: cache)
         }
         return ProductStep<ck_packed_conv>(

@@ -28,6 +28,7 @@ extension Product {
         case .imageScale: parts.append("scale>")
         case .layerNorm: parts.append("layer_norm>")
         }
+        if padding != nil { parts.append("pad>") }
         if inputRows != nil { parts.append("gather>") }
         if outputRows != nil { parts.append(">scatter") }
         if weights.bias != nil { parts.append("+bias") }

@@ -236,7 +236,7 @@ extension KernelTests {
                     withRows(outputRows) { outputRows in
                         var extras = ck_packed_extras(
                             scale: hasScale ? scale.pointer : nil, shift: hasScale ? shift.pointer : nil,
-                            x_rows: inputRows, y_rows: outputRows)
+                            x_rows: inputRows, y_rows: outputRows, padding: nil)
                         // The last first: no unit may build on what another left in scratch.
                         for part in (0..<parts).reversed() {
                             body(&operands, &extras, units * part / parts, units * (part + 1) / parts, work)

@@ -118,6 +118,52 @@ extension KernelTests {
             }
         }
 
+        /// Channels, kernel, stride, padding and dilation: rows of the kernel at once, and tap by tap.
+        @Test(arguments: [(3, 7, 2, 3, 1), (3, 3, 1, 1, 1), (20, 3, 1, 1, 1), (5, 3, 2, 2, 2), (4, 1, 1, 1, 1)])
+        func tapsBeyondTheImageReadThePadding(_ c: Int, _ k: Int, _ stride: Int, _ pad: Int, _ dilation: Int) {
+            let (n, h, w, o) = (2, 11, 15, 37)
+            let (oh, ow) = (
+                (h + 2 * pad - dilation * (k - 1) - 1) / stride + 1, (w + 2 * pad - dilation * (k - 1) - 1) / stride + 1
+            )
+            var random = Random(c * 100 + k)
+            let x = random.floats(n * h * w * c), weight = random.floats(o * k * k * c), padding = random.floats(c)
+            var conv = ck_packed_conv()
+            (conv.shape.n, conv.shape.h, conv.shape.w, conv.shape.c) = (n.int64, h.int64, w.int64, c.int64)
+            (conv.shape.oh, conv.shape.ow, conv.shape.o) = (oh.int64, ow.int64, o.int64)
+            (conv.shape.kh, conv.shape.kw, conv.shape.groups) = (k.int64, k.int64, 1)
+            (conv.shape.stride_h, conv.shape.stride_w) = (stride.int64, stride.int64)
+            (conv.shape.dilation_h, conv.shape.dilation_w) = (dilation.int64, dilation.int64)
+            // The reference on an image with the padding around it.
+            let (ph, pw) = (h + 2 * pad, w + 2 * pad)
+            var padded = conv.shape
+            (padded.h, padded.w) = (ph.int64, pw.int64)
+            let wide = Floats(n * ph * pw * c), expected = Floats(n * oh * ow * o)
+            for i in 0..<wide.count {
+                let (row, column) = (i / c / pw % ph - pad, i / c % pw - pad)
+                let inside = row >= 0 && row < h && column >= 0 && column < w
+                let pixel = (i / c / pw / ph * h + row) * w + column
+                wide.pointer[i] = inside ? x.pointer[pixel * c + i % c] : padding.pointer[i % c]
+            }
+            ck_conv2d_forward_f32_ref([padded], wide.pointer, weight.pointer, nil, expected.pointer)
+            (conv.shape.pad_top, conv.shape.pad_left) = (pad.int64, pad.int64)
+            conv.strides = ck_strides(x: c.int64, y: o.int64, residual: 0)
+            conv.epilogue = ck_epilogue(activation: CK_IDENTITY, combine: CK_COMBINE_NONE)
+            atEveryLevel { level in
+                ck_packed_conv_prepare(&conv, 2)
+                let packed = Floats(Int(ck_packed_conv_weights(&conv))), y = Floats(expected.count, filledWith: .nan)
+                ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                let memory = UnsafeMutableRawPointer.allocate(byteCount: Int(conv.scratch) * 4, alignment: 64)
+                defer { memory.deallocate() }
+                let scratch = memory.bindMemory(to: Float.self, capacity: Int(conv.scratch))
+                scratch.initialize(repeating: .nan, count: Int(conv.scratch))
+                var operands = ck_operands(x: x.pointer, weight: packed.pointer, bias: nil, residual: nil, y: y.pointer)
+                var extras = ck_packed_extras()
+                extras.padding = UnsafePointer(padding.pointer)
+                ck_packed_conv_run(&conv, &operands, &extras, 0, conv.units, scratch)
+                expectClose(y, expected, tolerance: 1e-5, "\(level)")
+            }
+        }
+
         @Test(arguments: cases.indices) func unpackingGivesTheWeights(_ index: Int) {
             let problem = Self.cases[index]
             var random = Random(index + 200)

@@ -78,6 +78,22 @@ private func images(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
         #expect(steps(padded, [5, 6, 20]) == ["affine ", "packed 5x5 +bias"])
     }
 
+    @Test func theNormalizationOfImagesGoesIntoTheFirstLayer() {
+        let (scale, shift) = (Tensor([0.4, 2, -0.5], shape: [3]), Tensor([0.3, -1, 0.7], shape: [3]))
+        let bare = Model([Conv2d(3, 8, kernelSize: 3, stride: 2)]) { x, m in m[0](x * scale + shift) }
+        #expect(steps(bare, [9, 11, 3]) == ["packed 3x3 s2 +bias"])
+        let padded = Model([Conv2d(3, 8, kernelSize: 7, stride: 2, padding: 3), BatchNorm2d(8), ReLU()]) { x, m in
+            m[2](m[1](m[0](x * scale + shift)))
+        }
+        #expect(steps(padded, [13, 16, 3]) == ["packed 7x7 s2 pad> +bias relu"])
+        let factor = Model([Conv2d(3, 24, kernelSize: 3, padding: 1)]) { x, m in m[0](x * scale) }
+        #expect(steps(factor, [9, 11, 3]) == ["packed 3x3 +bias"])
+        // A channel that comes to nothing is no padding's image.
+        let lost = Tensor([0.4, 0, -0.5], shape: [3])
+        let blind = Model([Conv2d(3, 8, kernelSize: 3, padding: 1)]) { x, m in m[0](x * lost + shift) }
+        #expect(steps(blind, [9, 11, 3]) == ["affine ", "packed 3x3 +bias"])
+    }
+
     @Test func factorsPerChannelGoIntoTheProductBefore() {
         let scale = Tensor((0..<12).map { Float($0) * 0.25 }, shape: [12])
         let model = Model([Linear(10, 12)]) { x, m in x.sliced(axis: -1, 0..<1) + m[0](x) * scale }

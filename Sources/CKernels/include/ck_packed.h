@@ -54,6 +54,7 @@ typedef struct {
     // Row r = (n OH + oh) OW + ow of the product reads row x_rows[r] of x (-1: zeros, after the prologue; 1 x 1 kernels of
     // stride 1 only) and goes to row y_rows[r] of y, where its residual is too (-1: nowhere).
     const int32_t *x_rows, *y_rows;
+    const float *padding;  // [C], without groups: what taps beyond the image read instead of zeros
 } ck_packed_extras;
 
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads);

@@ -31,6 +31,11 @@ extension Graph {
             {
                 product.weights.scaleOutputs(affine.scale, shift: affine.shift)
                 absorb(producer, as: product, into: node)
+            } else if let producer = exclusiveProducer(of: x, for: node), case .channelAffine(let first) = producer.kind
+            {
+                node.kind = .channelAffine(affine.after(first))
+                node.setInputs([producer.inputs[0]])
+                remove(producer)
             } else {
                 node.kind = .channelAffine(affine)
                 node.setInputs([x])
@@ -38,14 +43,13 @@ extension Graph {
         }
     }
 
-    /// Merges a scale and shift per channel into the weights of a 1 x 1 product behind it.
+    /// Merges a scale and shift per channel into the weights of the product behind it: a norm before a 1 x 1 product, the
+    /// normalization of images before the first layer.
     func foldAffinesForward() {
         rewrite { node in
-            guard case .channelAffine(let affine) = node.kind, !affine.hasReLU,
-                let consumer = soleConsumer(of: node.output), var product = consumer.product, product.isPointwise,
-                consumer.inputs[0] === node.output
+            guard case .channelAffine(let affine) = node.kind, let consumer = soleConsumer(of: node.output),
+                var product = consumer.product, consumer.inputs[0] === node.output, product.absorbBefore(affine)
             else { return }
-            product.weights.scaleInputs(affine.scale, shift: affine.shift)
             consumer.kind = .product(product)
             consumer.setInputs([node.inputs[0]] + consumer.inputs.dropFirst())
             remove(node)

@@ -92,6 +92,7 @@ private struct Extras {
     let imageScale: Operand?
     let inputRows: [Int32]?
     let outputRows: [Int32]?
+    let padding: [Float]?
 
     init(_ product: Product, _ node: Graph.Node, _ layout: MemoryLayout) {
         var imageScale: Operand?
@@ -104,7 +105,7 @@ private struct Extras {
             imageScale = Operand(node.inputs.last!, layout)
         }
         self.imageScale = imageScale
-        (inputRows, outputRows) = (product.inputRows, product.outputRows)
+        (inputRows, outputRows, padding) = (product.inputRows, product.outputRows, product.padding)
     }
 
     func withPointers(_ execution: Execution, _ body: (ck_packed_extras) -> Void) {
@@ -112,8 +113,13 @@ private struct Extras {
             shift.withOptionalPointer { shift in
                 inputRows.withOptionalPointer { inputRows in
                     outputRows.withOptionalPointer { outputRows in
-                        let scale = imageScale.map { UnsafePointer(execution.pointer($0.location)) } ?? scale
-                        body(ck_packed_extras(scale: scale, shift: shift, x_rows: inputRows, y_rows: outputRows))
+                        padding.withOptionalPointer { padding in
+                            let scale = imageScale.map { UnsafePointer(execution.pointer($0.location)) } ?? scale
+                            body(
+                                ck_packed_extras(
+                                    scale: scale, shift: shift, x_rows: inputRows, y_rows: outputRows,
+                                    padding: padding))
+                        }
                     }
                 }
             }
