@@ -109,6 +109,9 @@ public final class Parameter: @unchecked Sendable {
     /// Whether the elements are in memory; if they are not, whoever reads them waits for them to be computed.
     package var isResident: Bool { state.withLock { $0.tensor?.storage.isResident ?? false } }
 
+    /// The number of the elements, see `TensorStorage.contents`; `nil` while they have not been computed.
+    var contents: UInt64? { state.withLock { $0.tensor?.storage.contents } }
+
     /// Holds the elements in another way from now on: in the tensor that `body` makes of the present one, which has the same
     /// elements. That is no change.
     func hold(in body: (Tensor) -> Tensor?) {

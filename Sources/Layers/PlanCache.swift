@@ -79,18 +79,25 @@ final class PlanCache: @unchecked Sendable {
                 if case .plan(let plan) = found.entry { return (plan, state.wantsGradients) }
                 return nil
             }
-            let plan = Plan(imageShape: imageShape, threads: key.threads, cache: state.weights) { module.forward($0) }
-            if plan != nil { Self.dropPacked(module.parameters(), state.weights) }
+            let plan = Self.makePlan(module, key, state.weights)
             if state.entries.count == Self.capacity { state.entries.removeFirst() }
             state.entries.append((key, plan.map(Entry.plan) ?? .none))
             return plan.map { ($0, state.wantsGradients) }
         }
     }
 
-    /// Frees the memory of parameters that can be computed from packed weights, should anybody ask for them.
-    private static func dropPacked(_ parameters: [Parameter], _ weights: PackedWeightCache) {
-        for parameter in parameters { parameter.hold(in: weights.restorable) }
+    /// Makes a plan, and frees the memory of parameters that can be computed from its packed weights as soon as these are
+    /// there.
+    private static func makePlan(_ module: Module, _ key: Key, _ weights: PackedWeightCache) -> Plan? {
+        // First values are computed when the model's forward first reads them.
+        lazy var parameters = Dictionary(grouping: module.parameters()) { $0.contents }
+        let plan = Plan(imageShape: key.imageShape, threads: key.threads, cache: weights) {
+            module.forward($0)
+        } whenPacked: { tensor in
+            for parameter in parameters[tensor.storage.contents] ?? [] { parameter.hold(in: weights.restorable) }
+        }
         Engine.returnFreeMemory()
+        return plan
     }
 }
 

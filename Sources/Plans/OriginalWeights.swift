@@ -13,21 +13,24 @@ struct OriginalWeights: Sendable {
     private let packed: PackedWeights
     private let kernel: any UnpackableKernel
     private let losses: RoundingLosses?
+    /// Which weight of a row each packed one is; `nil` for the same.
+    private let order: [Int]?
+    private let rows: Int
 
     /// - Parameter values: the weights with everything multiplied in, which were packed.
     /// - Returns: `nil` where the original weights cannot be computed: those of other kernels, weights with factors for
-    ///   their inputs, and such of which factors leave next to nothing.
+    ///   their inputs, or with factors and in another order, and such of which factors leave next to nothing.
     init?(
         _ weights: ProductWeights, _ packed: PackedWeights, _ kernel: some ProductKernel, values: UnsafePointer<Float>
     ) {
-        guard weights.base.count >= Self.least, let kernel = kernel as? any UnpackableKernel, weights.keepsInputs else {
-            return nil
-        }
-        (self.packed, self.kernel) = (packed, kernel)
+        guard weights.base.count >= Self.least, let kernel = kernel as? any UnpackableKernel, weights.inputScale == nil
+        else { return nil }
+        (self.packed, self.kernel, order, rows) = (packed, kernel, weights.inputOrder, weights.outputs)
         if type(of: kernel).unpacksExactly, weights.outputScale == nil {
             losses = nil
             return
         }
+        guard weights.inputOrder == nil else { return nil }
         let losses: RoundingLosses?
         if type(of: kernel).unpacksExactly {
             losses = RoundingLosses(weights, keptAs: values, bits: 2)
@@ -47,6 +50,12 @@ struct OriginalWeights: Sendable {
     func restore(to target: UnsafeMutablePointer<Float>) {
         kernel.unpack(packed.pointer, 0, kernel.panels, target)
         losses?.undo(target)
+        guard let order else { return }
+        var row = [Float](repeating: 0, count: order.count)
+        for first in stride(from: 0, to: rows * order.count, by: order.count) {
+            for (index, original) in order.enumerated() { row[original] = target[first + index] }
+            (target + first).update(from: row, count: row.count)
+        }
     }
 }
 

@@ -30,28 +30,35 @@ package final class Plan: Sendable {
     /// - Parameters:
     ///   - imageShape: the input's shape without the batch axis.
     ///   - forward: the model, as it runs on a batch.
+    ///   - whenPacked: is called with weights when a step that needs them is there, so that whoever else holds them may let
+    ///     go of them (``PackedWeightCache/restorable(_:)``) before the next ones are packed.
     /// - Returns: `nil` where the images of a batch depend on each other: such a model cannot be planned.
     package convenience init?(
-        imageShape: [Int], threads: Int, cache: PackedWeightCache, forward: (Tensor) -> Tensor
+        imageShape: [Int], threads: Int, cache: PackedWeightCache, forward: (Tensor) -> Tensor,
+        whenPacked: (Tensor) -> Void = { _ in }
     ) {
         guard let graph = Graph.capture(imageShape: imageShape, forward) else { return nil }
         graph.optimize(threads: threads)
-        self.init(graph, threads: threads, cache: cache)
+        self.init(graph, threads: threads, cache: cache, whenPacked: whenPacked)
     }
 
-    init(_ graph: Graph, threads: Int, cache: PackedWeightCache) {
+    private init(_ graph: Graph, threads: Int, cache: PackedWeightCache, whenPacked: (Tensor) -> Void) {
         self.threads = threads
         outputShape = graph.output.shape
         inputCount = graph.input.count
         outputCount = graph.output.count
         let split = graph.firstBatchNode
         let layout = MemoryLayout(graph, firstBatchNode: split)
+        func append(_ node: Graph.Node, to builder: inout StepBuilder) {
+            builder.append(node)
+            if let weights = node.releaseWeights(cache) { whenPacked(weights) }
+        }
         var builder = StepBuilder(layout: layout, threads: threads, cache: cache)
-        for node in graph.nodes[..<split] { builder.append(node) }
+        for node in graph.nodes[..<split] { append(node, to: &builder) }
         if split == graph.nodes.count { builder.finish(graph) }
         steps = builder.steps
         var tail = StepBuilder(layout: layout, threads: threads, cache: cache)
-        for node in graph.nodes[split...] { tail.append(node) }
+        for node in graph.nodes[split...] { append(node, to: &tail) }
         if split < graph.nodes.count { tail.finish(graph) }
         batchSteps = tail.steps.map { step in
             guard let step = step as? any BatchStep else {
@@ -157,5 +164,16 @@ package final class Plan: Sendable {
             // One for each of some callers; the largest serve every batch.
             if free.count > 4 { free.remove(at: free.indices.min { free[$0].count < free[$1].count }!) }
         }
+    }
+}
+
+extension Graph.Node {
+    /// Holds a product's weights without their memory, where packed ones tell them; returns the weights then.
+    fileprivate func releaseWeights(_ cache: PackedWeightCache) -> Tensor? {
+        guard var product, let restorable = cache.restorable(product.weights.base) else { return nil }
+        let base = product.weights.base
+        product.weights.base = restorable
+        kind = .product(product)
+        return base
     }
 }

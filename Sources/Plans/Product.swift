@@ -86,7 +86,7 @@ struct Product {
 /// weights are packed.
 struct ProductWeights {
     /// `[O, kH, kW, C / groups]`, or `[O, I]` of a Linear.
-    let base: Tensor
+    var base: Tensor
     /// A factor for each output, a factor for each input channel; `nil` for none.
     private(set) var outputScale: [Float]?
     private(set) var inputScale: [Float]?
@@ -106,8 +106,6 @@ struct ProductWeights {
     var depth: Int { base.count / max(1, outputs) }
     /// Channels that one output reads.
     var inputs: Int { base.shape.last! }
-    /// Whether the weights' inputs are those of ``base``, in its order and without factors.
-    var keepsInputs: Bool { inputScale == nil && inputOrder == nil }
 
     /// `scale (w x + b) + shift` for `w x + b`.
     mutating func scaleOutputs(_ scale: [Float], shift: [Float]) {
