@@ -91,12 +91,15 @@ final class PlanCache: @unchecked Sendable {
     private static func makePlan(_ module: Module, _ key: Key, _ weights: PackedWeightCache) -> Plan? {
         // First values are computed when the model's forward first reads them.
         lazy var parameters = Dictionary(grouping: module.parameters()) { $0.contents }
+        var isAnyPacked = false
         let plan = Plan(imageShape: key.imageShape, threads: key.threads, cache: weights) {
             module.forward($0)
         } whenPacked: { tensor in
+            isAnyPacked = true
             for parameter in parameters[tensor.storage.contents] ?? [] { parameter.hold(in: weights.restorable) }
         }
-        Engine.returnFreeMemory()
+        // What was freed between packed weights. That takes time, which a plan for another size of images does not need.
+        if isAnyPacked { Engine.returnFreeMemory() }
         return plan
     }
 }
