@@ -24,6 +24,8 @@ def torch_cell(name, side, batch, threads, seconds):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     options = {"image_size": side} if name.startswith("vit_") else {}
+    if name in ("googlenet", "inception_v3"):
+        options = {"aux_logits": False, "init_weights": False}
     model = torchvision.models.get_model(name, weights=None, **options).to(memory_format=torch.channels_last).train()
     images = torch.randn(batch, 3, side, side).to(memory_format=torch.channels_last)
     labels = torch.arange(batch) * 37 % 1000
