@@ -113,8 +113,10 @@ import Testing
         #expect(zip(actual, expected).allSatisfy { abs($0 - $1) <= 1e-4 * scale })
     }
 
+    /// Up to rounding: gradients are added in an order that depends on the number of threads, which tests of the pool change
+    /// meanwhile.
     @Test func trainingGoesOnAsWithoutInference() {
-        func trained(between: (Module) -> Void) -> [[UInt32]] {
+        func trained(between: (Module) -> Void) -> [[Float]] {
             let model = Self.model()
             let optimizer = SGD([
                 ParameterGroup(name: "all", parameters: model.namedParameters(), learningRate: 1e-3)
@@ -126,7 +128,7 @@ import Testing
                 optimizer.step()
                 model.zeroGradients()
             }
-            return Self.bits(model)
+            return Self.weights(model).map(\.data.scalars)
         }
         let expected = trained { _ in }
         let actual = trained { model in
@@ -134,8 +136,11 @@ import Testing
             _ = Self.run(model, Self.images([1, 29, 29, 64]))
             #expect(Self.resident(model) == [false, false, false, false, false])
         }
-        let isSame = actual == expected
-        #expect(isSame)
+        for (actual, expected) in zip(actual, expected) {
+            let scale = expected.map(abs).max()!
+            let isClose = zip(actual, expected).allSatisfy { abs($0 - $1) <= 1e-5 * scale }
+            #expect(isClose)
+        }
     }
 
     @Test func threadsMayReadWhileOthersRun() async {
