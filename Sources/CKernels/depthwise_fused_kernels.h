@@ -66,11 +66,17 @@ static __attribute__((noinline)) void finish_values(const job *j, vf *value, int
 CK_INLINE void finish(const job *j, int pixels, bool edges, int count, int64_t pixel, int64_t c, int64_t lanes,
                       vf *sum) {
     if (j->plain) {
-        float *y = j->y + pixel * j->conv->strides.y + c;
-        for (int p = 0; p < pixels; p++) {
-            if (j->clamps) sum[p] = v_min(v_splat(j->high), v_max(v_splat(0), sum[p]));
-            if (!edges || p < count) v_store_n(y + p * j->conv->strides.y, sum[p], lanes);
-        }
+        const int64_t stride = j->conv->strides.y;
+        float *y = j->y + pixel * stride + c;
+        const ck_activation f = j->conv->epilogue.activation;
+        if (f == CK_SILU)
+            for (int p = 0; p < pixels; p++) sum[p] = v_silu(sum[p]);
+        else if (f == CK_HARDSWISH)
+            for (int p = 0; p < pixels; p++) sum[p] = v_activate(CK_HARDSWISH, sum[p]);
+        else if (f != CK_IDENTITY)
+            for (int p = 0; p < pixels; p++) sum[p] = v_clamp(sum[p], 0, j->high);
+        for (int p = 0; p < pixels; p++, y += stride)
+            if (!edges || p < count) v_store_n(y, sum[p], lanes);
     } else {
         vf value[8];
         for (int p = 0; p < pixels; p++) value[p] = sum[p];
@@ -256,7 +262,8 @@ static void CK_NAME(ck_depthwise_run)(const ck_depthwise_conv *conv, const ck_op
     job j = {.conv = conv, .weight = o->weight, .bias = o->bias};
     j.clamps = f != CK_IDENTITY;
     j.high = f == CK_RELU6 ? 6 : INFINITY;
-    j.plain = (f == CK_IDENTITY || f == CK_RELU || f == CK_RELU6) && conv->epilogue.combine == CK_COMBINE_NONE;
+    j.plain = conv->epilogue.combine == CK_COMBINE_NONE &&
+              (f == CK_IDENTITY || f == CK_RELU || f == CK_RELU6 || f == CK_HARDSWISH || f == CK_SILU);
     const int64_t vectors = (s->c + CK_VL - 1) / CK_VL;
     for (int64_t unit = begin; unit < end; unit++) {
         const int64_t block = unit % conv->channel_blocks, rows = unit / conv->channel_blocks % conv->row_blocks;

@@ -83,6 +83,7 @@ typedef struct {
     float *inputs;                   // rows after the prologue, or segments that reach into the padding
     int64_t *y_rows;                 // of the block's rows
     float *sums;                     // [row of the block][width of the panel, or of some panels]
+    const float *weights;            // of all panels
     float *bias;                     // of the last panel, or of all if there is none
     float *row_sums, *weight_sums;   // see strassen_kernels.h
     ck_packed_panel first_panel;     // of the unit
@@ -114,14 +115,15 @@ static void point_at_rows(const ck_packed_run *run, int64_t row, int64_t rows, c
     const ck_packed_conv *conv = run->conv;
     const ck_packed_extras *extras = run->extras;
     const int64_t stride = conv->strides.x, channels = conv->shape.c;
-    if (!extras->x_rows && conv->prologue == CK_PROLOGUE_NONE) {
+    const bool changes = ck_packed_changes_rows(conv);
+    if (!extras->x_rows && !changes) {
         for (int64_t i = 0; i < rows; i++) pointers[i] = run->operands->x + (row + i) * stride;
         return;
     }
     for (int64_t i = 0; i < rows; i++) {
         const int64_t r = row + i, from = extras->x_rows ? extras->x_rows[r] : r;
         const float *x = from < 0 ? run->padding : run->operands->x + from * stride;
-        if (from >= 0 && conv->prologue != CK_PROLOGUE_NONE) {
+        if (from >= 0 && changes) {
             const float *scale = extras->scale;
             if (conv->prologue == CK_PROLOGUE_IMAGE_SCALE)
                 scale += r / (conv->shape.oh * conv->shape.ow) * channels;
@@ -325,7 +327,7 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
     for (int64_t p = panel_begin; p < panel_end; p += panels) {
         panels = many ? ck_most(1, ck_least(most, ck_least(run->full_panels, panel_end) - p)) : 1;
         const int64_t o = panel.o, cols = panel.cols, width = panel.width;
-        const float *weight = operands->weight + panel.weights;
+        const float *weight = run->weights + panel.weights;
         const float *bias = run->bias;
         if (operands->bias && cols == width)
             bias = operands->bias + o;
@@ -375,13 +377,26 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
     }
 }
 
+// The weights of all panels, each input's times its scale.
+#define scale_weights CK_NAME(scale_weights)
+static void scale_weights(const ck_packed_run *run, float *scaled) {
+    const ck_packed_conv *conv = run->conv;
+    const float *weight = run->operands->weight, *scale = run->extras->scale;
+    ck_packed_panel panel = ck_packed_panel_at(conv, 0);
+    for (int64_t p = 0; p < conv->panels; p++) {
+        for (int64_t k = 0; k < run->terms; k++)
+            for (int64_t c = 0; c < panel.width; c++, weight++) *scaled++ = *weight * scale[k];
+        panel = ck_packed_panel_next(conv, run->group_outputs, run->terms, panel);
+    }
+}
+
 static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_operands *operands,
                                         const ck_packed_extras *extras, int64_t begin, int64_t end, float *scratch) {
     static const ck_packed_extras none;
     const ck_conv2d_shape *s = &conv->shape;
     ck_packed_run run = {.conv = conv, .operands = operands, .extras = extras ? extras : &none};
     const bool rows_of_x = ck_packed_rows_of_x(conv);
-    const bool copies = ck_packed_copies(conv) && conv->prologue == CK_PROLOGUE_NONE;
+    const bool copies = ck_packed_copies(conv) && !ck_packed_changes_rows(conv);
     ck_packed_scratch parts;
     ck_packed_scratch_parts(conv, &parts);
     run.segments = parts.segments;
@@ -403,6 +418,11 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.row_sums = scratch + parts.row_sums;
     run.weight_sums = scratch + parts.weight_sums;
     for (int64_t i = 0; i < conv->panel; i++) run.bias[i] = 0;
+    run.weights = operands->weight;
+    if (conv->scales_weights) {
+        scale_weights(&run, scratch + parts.weights);
+        run.weights = scratch + parts.weights;
+    }
     const int64_t rows = s->n * s->oh * s->ow;
     for (int64_t u = begin; u < end; u++) {
         const int64_t row_part = u / conv->panel_parts, panel_part = u % conv->panel_parts;

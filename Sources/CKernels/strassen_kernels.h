@@ -145,7 +145,7 @@ static void strassen_panels(const ck_packed_run *run, const ck_packed_block *blo
                             ck_strassen_part part, ck_packed_panel panel, float *sums) {
     const ck_packed_conv *conv = run->conv;
     const int64_t width = 2 * CK_VL, count = part.half * width;
-    const float *b11 = run->operands->weight + panel.weights + part.first * width, *b21 = b11 + count;
+    const float *b11 = run->weights + panel.weights + part.first * width, *b21 = b11 + count;
     const float *b12 = b11 + run->terms * width, *b22 = b12 + count;
     float *t1 = run->weight_sums, *t2 = t1 + count, *t3 = t2 + count, *t4 = t3 + count;
     for (int64_t i = 0; i < count; i += CK_VL) {

@@ -43,6 +43,13 @@ extension KernelTests {
             Case(rows: 35, c: 340, o: 180, kernel: 3, width: 7, groups: 2),
         ]
 
+        /// NaNs, so that what is read before it is written shows.
+        private static func scratch(_ conv: ck_packed_conv) -> UnsafeMutablePointer<Float> {
+            let count = Int(conv.scratch)
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: count * 4, alignment: 64)
+            return memory.initializeMemory(as: Float.self, repeating: .nan, count: count)
+        }
+
         @Test(arguments: cases.indices) func largeSumsAgreeWithTheReference(_ index: Int) {
             let problem = Self.cases[index], shape = problem.conv.shape, strides = problem.conv.strides
             let (rows, c, o) = (Int(problem.rows), Int(problem.c), Int(problem.o))
@@ -69,10 +76,8 @@ extension KernelTests {
                         ck_packed_conv_pack_panels(&conv, weight.pointer, packed.pointer, begin, end)
                     }
                     let y = Floats(expected.count, filledWith: guardValue)
-                    let memory = UnsafeMutableRawPointer.allocate(byteCount: Int(conv.scratch) * 4, alignment: 64)
-                    defer { memory.deallocate() }
-                    let scratch = memory.bindMemory(to: Float.self, capacity: Int(conv.scratch))
-                    scratch.initialize(repeating: .nan, count: Int(conv.scratch))
+                    let scratch = Self.scratch(conv)
+                    defer { scratch.deallocate() }
                     var operands = ck_operands(
                         x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
                         y: y.pointer)
@@ -94,6 +99,47 @@ extension KernelTests {
                     if conv.strassen { continue }
                     if let first, first != y.values { Issue.record("\(label): depends on how the work is divided") }
                     first = first ?? y.values
+                }
+            }
+        }
+
+        /// An image's scales go into the weights where there are many more rows than outputs, and into the rows elsewhere.
+        @Test(arguments: [(700, 37, 40, true), (700, 64, 9, true), (100, 37, 40, false)])
+        func imageScalesMultiplyRowsOrWeights(_ rows: Int, _ c: Int, _ o: Int, _ scalesWeights: Bool) {
+            var random = Random(rows + c)
+            let x = random.floats(rows * (c + 3)), weight = random.floats(o * c), residual = random.floats(rows * o)
+            let bias = random.floats(o), scale = random.floats(c), guardValue: Float = 12345
+            let expected = Floats((rows - 1) * (o + 5) + o, filledWith: guardValue)
+            for row in 0..<rows {
+                for k in 0..<o {
+                    let products = (0..<c).map {
+                        x.pointer[row * (c + 3) + $0] * scale.pointer[$0] * weight.pointer[k * c + $0]
+                    }
+                    let sum = products.reduce(bias.pointer[k] + residual.pointer[row * o + k], +)
+                    expected.pointer[row * (o + 5) + k] = max(0, sum)
+                }
+            }
+            atEveryLevel { level in
+                for threads: Int64 in 1...2 {
+                    var conv = Case(rows: Int64(rows), c: Int64(c), o: Int64(o)).conv
+                    conv.prologue = CK_PROLOGUE_IMAGE_SCALE
+                    ck_packed_conv_prepare(&conv, threads)
+                    let label = "\(rows) x \(c) to \(o), \(level), \(threads) threads"
+                    #expect(conv.scales_weights == scalesWeights, "\(label)")
+                    let packed = Floats(Int(ck_packed_conv_weights(&conv)))
+                    ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                    let y = Floats(expected.count, filledWith: guardValue)
+                    let scratch = Self.scratch(conv)
+                    defer { scratch.deallocate() }
+                    var operands = ck_operands(
+                        x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
+                        y: y.pointer)
+                    var extras = ck_packed_extras()
+                    extras.scale = UnsafePointer(scale.pointer)
+                    for unit in 0..<conv.units {
+                        ck_packed_conv_run(&conv, &operands, &extras, unit, unit + 1, scratch)
+                    }
+                    expectClose(y, expected, tolerance: 3e-5, label)
                 }
             }
         }

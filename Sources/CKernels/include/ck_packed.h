@@ -45,6 +45,7 @@ typedef struct {
     int64_t tile_block;       // tiles whose input stays in the cache while a panel goes by
     int64_t k_block;          // floats of a row's input that are multiplied before the next tile's turn
     bool merged;              // the taps of a kernel's row are one run of memory
+    bool scales_weights;      // CK_PROLOGUE_IMAGE_SCALE multiplies the weights, once a call, instead of every row
     bool strassen;            // seven products for two tiles and two panels; see strassen_kernels.h
 } ck_packed_conv;
 
