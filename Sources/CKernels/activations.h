@@ -3,15 +3,9 @@
 #include "vector_math.h"
 
 #define v_clamp CK_NAME(ck_v_clamp)
-#define v_gelu CK_NAME(ck_v_gelu)
 #define v_activate CK_NAME(ck_v_activate)
 
 CK_INLINE vf v_clamp(vf x, float low, float high) { return v_min(v_splat(high), v_max(v_splat(low), x)); }
-
-CK_INLINE vf v_gelu(vf x) {
-    vf density;
-    return x * v_normal_cdf(x, &density);
-}
 
 // f is a constant where this is inlined, or the switch costs more than the function.
 CK_INLINE vf v_activate(ck_activation f, vf x) {
