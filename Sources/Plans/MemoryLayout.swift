@@ -115,6 +115,28 @@ struct MemoryLayout {
                 root.last = max(root.last, index)
             }
         }
+        /// The memory of a value that fills it, row behind row, and lies in the arena.
+        func wholeStorage(_ value: Graph.Value) -> Storage? {
+            guard let (part, offset, rowStride) = storages[value.id] else { return nil }
+            let storage = part.root.storage
+            guard offset + part.root.offset == 0, storage.count == value.count, storage.width == value.width,
+                rowStride == value.width, storage !== inputStorage, storage !== outputStorage
+            else { return nil }
+            return storage
+        }
+        // Sums in the place of the residual that they add up with, if nobody reads that any more: its lines are in the cache.
+        for (index, node) in graph.nodes.enumerated() {
+            guard let residual = node.addedResidual, let old = wholeStorage(residual),
+                let new = wholeStorage(node.output), new.width == old.width, new.count == old.count,
+                old.last == index, new.first == index,
+                // Its input is read again for each panel of outputs.
+                !(node.inputs[..<1] + node.inputs[2...]).contains(where: {
+                    storages[$0.id]?.storage.root.storage === old
+                })
+            else { continue }
+            new.parent = old
+            old.last = new.last
+        }
         let outputRoot = outputStorage.root.storage
         let outputIsPlain =
             outputRoot !== inputStorage && outputRoot === outputStorage && outputRoot.count == graph.output.count
@@ -175,6 +197,14 @@ struct MemoryLayout {
 }
 
 extension Graph.Node {
+    /// The residual that a product adds to its sums.
+    fileprivate var addedResidual: Graph.Value? {
+        switch product?.combine {
+        case .addBefore, .addAfter: return inputs[1]
+        case nil, .some(.none), .interleave: return nil
+        }
+    }
+
     /// The input whose memory the output shares; `nil` if the node computes or copies.
     var viewedInput: Graph.Value? {
         guard let x = inputs.first, x.constant == nil, case .operation(let operation) = kind else { return nil }

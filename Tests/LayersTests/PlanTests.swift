@@ -130,6 +130,42 @@ private func images(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
         #expect(kernels == ["packed", "packed", "max_pool2d", "packed", "packed"])
     }
 
+    @Test func sumsTakeTheResidualsPlaceWhereNobodyReadsItAnyMore() {
+        let layers = [(8, 16), (16, 24), (24, 16), (16, 16), (16, 24), (24, 16), (16, 5)]
+        func model(_ body: @escaping (Tensor, [Module]) -> Tensor) -> Model {
+            Model(layers.map { Conv2d($0, $1, kernelSize: 3, padding: 1) }, body)
+        }
+        func places(_ model: Model) -> [String] {
+            _ = steps(model, [6, 7, 8])
+            return model.planSummary(imageShape: [6, 7, 8])!.rows.map(\.place)
+        }
+        let inTurn = places(
+            model { x, m in
+                let y = m[0](x), z = m[2](m[1](y)) + y
+                return m[6](m[5](m[4](z)) + z)
+            })
+        #expect(inTurn[0] == inTurn[2] && inTurn[2] == inTurn[4])
+        let readLater = places(
+            model { x, m in
+                let y = m[0](x), z = m[2](m[1](y)) + y
+                return m[6](m[5](m[4](z)) + y)
+            })
+        #expect(readLater[0] != readLater[2] && readLater[0] == readLater[4])
+        let ownInput = places(
+            model { x, m in
+                let y = m[0](x)
+                return m[6](m[3](y) + y)
+            })
+        #expect(ownInput[0] != ownInput[1])
+        let partOfAnother = places(
+            model { x, m in
+                let y = m[0](x)
+                let whole = Tensor.concatenated([m[2](m[1](y)) + y, m[3](y)], axis: -1)
+                return m[6](whole.sliced(axis: -1, 0..<16)) + m[6](whole.sliced(axis: -1, 16..<32))
+            })
+        #expect(partOfAnother[0] != partOfAnother[2])
+    }
+
     @Test func aPartOfTwoConcatenationsIsCopied() {
         let model = Model([Conv2d(8, 6, kernelSize: 1)]) { x, m in
             let y = m[0](x)
