@@ -9,8 +9,8 @@ typedef struct {
     const float *x, *weight, *bias, *residual;  // x and residual of the image
     float *y, *sums;
     int64_t row_begin, row_end, channel_begin, channel_end;
-    bool plain, clamps;  // no residual and an activation that clamps to 0 ... high, or none
-    float high;
+    bool plain;  // no residual, and an activation that takes few registers
+    float high;  // of one that clamps to 0 ... high
 } job;
 
 // `pixels` adjacent output pixels from ow on, `count` of them inside the row. Bit j of `inside` tells whether the input
@@ -22,7 +22,8 @@ typedef struct {
     uint32_t inside;
 } tile_place;
 
-// Values on their way out that are not just clamped.
+// Values on their way out that a tile does not finish in registers (112 x 112 x 32 on one thread: hard swish 143 us by this
+// way and 91 in registers, SiLU 162 and 138).
 #define finish_values CK_NAME(depthwise_finish_values)
 static __attribute__((noinline)) void finish_values(const job *j, vf *value, int count, int64_t pixel, int64_t c,
                                                     int64_t lanes) {
@@ -70,7 +71,7 @@ CK_INLINE void finish(const job *j, int pixels, bool edges, int count, int64_t p
         float *y = j->y + pixel * stride + c;
         const ck_activation f = j->conv->epilogue.activation;
         if (f == CK_SILU)
-            for (int p = 0; p < pixels; p++) sum[p] = v_silu(sum[p]);
+            for (int p = 0; p < pixels; p++) sum[p] = v_activate(CK_SILU, sum[p]);
         else if (f == CK_HARDSWISH)
             for (int p = 0; p < pixels; p++) sum[p] = v_activate(CK_HARDSWISH, sum[p]);
         else if (f != CK_IDENTITY)
@@ -260,7 +261,6 @@ static void CK_NAME(ck_depthwise_run)(const ck_depthwise_conv *conv, const ck_op
     const ck_conv2d_shape *s = &conv->shape;
     const ck_activation f = conv->epilogue.activation;
     job j = {.conv = conv, .weight = o->weight, .bias = o->bias};
-    j.clamps = f != CK_IDENTITY;
     j.high = f == CK_RELU6 ? 6 : INFINITY;
     j.plain = conv->epilogue.combine == CK_COMBINE_NONE &&
               (f == CK_IDENTITY || f == CK_RELU || f == CK_RELU6 || f == CK_HARDSWISH || f == CK_SILU);
