@@ -195,8 +195,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     if (conv->strassen) conv->tile_block += conv->tile_block % 2;
     // A scaled copy of the weights where one of the rows would take longer (12544 x 32 to 16, one thread: 158 us, with scaled
     // rows 205; 196 x 240 to 80: 77 and 74).
-    conv->scales_weights = conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen &&
-                           conv->panel_parts == 1 && unit_rows >= 8 * s->o;
+    conv->scales_weights =
+        conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && unit_rows >= 8 * s->o;
     ck_packed_scratch parts;
     ck_packed_scratch_parts(conv, &parts);
     conv->scratch = parts.end;

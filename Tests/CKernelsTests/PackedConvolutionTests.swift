@@ -43,11 +43,21 @@ extension KernelTests {
             Case(rows: 35, c: 340, o: 180, kernel: 3, width: 7, groups: 2),
         ]
 
-        /// NaNs, so that what is read before it is written shows.
-        private static func scratch(_ conv: ck_packed_conv) -> UnsafeMutablePointer<Float> {
+        /// Runs all units, the last first, at the level that `conv` was prepared for, whatever the level is now.
+        private static func run(_ conv: ck_packed_conv, _ operands: ck_operands, scale: Floats? = nil) {
+            var (conv, operands, extras) = (conv, operands, ck_packed_extras())
+            extras.scale = scale.map { UnsafePointer($0.pointer) }
             let count = Int(conv.scratch)
             let memory = UnsafeMutableRawPointer.allocate(byteCount: count * 4, alignment: 64)
-            return memory.initializeMemory(as: Float.self, repeating: .nan, count: count)
+            defer { memory.deallocate() }
+            // NaNs, so that what is read before it is written shows.
+            let scratch = memory.initializeMemory(as: Float.self, repeating: .nan, count: count)
+            let now = ck_level_current()
+            defer { ck_level_set(now) }
+            ck_level_set(CK_LEVEL_PORTABLE)
+            for unit in (0..<conv.units).reversed() {
+                ck_packed_conv_run(&conv, &operands, &extras, unit, unit + 1, scratch)
+            }
         }
 
         @Test(arguments: cases.indices) func largeSumsAgreeWithTheReference(_ index: Int) {
@@ -76,18 +86,11 @@ extension KernelTests {
                         ck_packed_conv_pack_panels(&conv, weight.pointer, packed.pointer, begin, end)
                     }
                     let y = Floats(expected.count, filledWith: guardValue)
-                    let scratch = Self.scratch(conv)
-                    defer { scratch.deallocate() }
-                    var operands = ck_operands(
-                        x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
-                        y: y.pointer)
-                    // At the level that it was prepared for, whatever the level is now.
-                    let now = ck_level_current()
-                    ck_level_set(CK_LEVEL_PORTABLE)
-                    for unit in (0..<conv.units).reversed() {
-                        ck_packed_conv_run(&conv, &operands, nil, unit, unit + 1, scratch)
-                    }
-                    ck_level_set(now)
+                    Self.run(
+                        conv,
+                        ck_operands(
+                            x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
+                            y: y.pointer))
                     let label = "\(problem), \(level), \(threads) threads"
                     expectClose(y, expected, tolerance: 3e-5, label)
                     for row in 0..<rows - 1 {
@@ -129,16 +132,11 @@ extension KernelTests {
                     let packed = Floats(Int(ck_packed_conv_weights(&conv)))
                     ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
                     let y = Floats(expected.count, filledWith: guardValue)
-                    let scratch = Self.scratch(conv)
-                    defer { scratch.deallocate() }
-                    var operands = ck_operands(
-                        x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
-                        y: y.pointer)
-                    var extras = ck_packed_extras()
-                    extras.scale = UnsafePointer(scale.pointer)
-                    for unit in 0..<conv.units {
-                        ck_packed_conv_run(&conv, &operands, &extras, unit, unit + 1, scratch)
-                    }
+                    Self.run(
+                        conv,
+                        ck_operands(
+                            x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
+                            y: y.pointer), scale: scale)
                     expectClose(y, expected, tolerance: 3e-5, label)
                 }
             }

@@ -131,7 +131,8 @@ private func images(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
     }
 
     @Test func sumsTakeTheResidualsPlaceWhereNobodyReadsItAnyMore() {
-        let layers = [(8, 16), (16, 24), (24, 16), (16, 16), (16, 24), (24, 16), (16, 5)]
+        // All of one size, so that any of them fits where another was.
+        let layers = [(8, 16), (16, 16), (16, 16), (16, 16), (16, 16), (16, 16), (16, 5), (32, 16)]
         func model(_ body: @escaping (Tensor, [Module]) -> Tensor) -> Model {
             Model(layers.map { Conv2d($0, $1, kernelSize: 3, padding: 1) }, body)
         }
@@ -164,6 +165,14 @@ private func images(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
                 return m[6](whole.sliced(axis: -1, 0..<16)) + m[6](whole.sliced(axis: -1, 16..<32))
             })
         #expect(partOfAnother[0] != partOfAnother[2])
+        // The sum is read with rows of another width, which a range of another value's channels does not have.
+        let residualIsAPart = model { x, m in
+            let (y, n) = (m[0](x), x.shape[0])
+            let whole = Tensor.concatenated([y, m[3](y)], axis: -1)
+            let z = m[5](m[7](whole)) + y
+            return m[6](z.reshaped([n, 3, 7, 32]).sliced(axis: -1, 16..<32))
+        }
+        _ = steps(residualIsAPart, [6, 7, 8])
     }
 
     @Test func aPartOfTwoConcatenationsIsCopied() {
