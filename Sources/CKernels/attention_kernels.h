@@ -85,29 +85,22 @@ CK_INLINE void reduce_rows(const float *rows, int64_t count, bool sum, float *re
     const float *a = t.a, *b = t.b;                                                                \
     for (int64_t k = 0; k < t.depth; k++, b += (VECTORS) * (int64_t)(sizeof(TYPE) / sizeof *b)) {   \
         TYPE column[VECTORS];                                                                        \
-        _Pragma("clang loop unroll(full)")                                                           \
-        for (int j = 0; j < (VECTORS); j++) column[j] = ((const UNALIGNED *)b)[j];                   \
-        _Pragma("clang loop unroll(full)")                                                           \
-        for (int i = 0; i < (ROWS); i++) {                                                           \
+        UNROLL for (int j = 0; j < (VECTORS); j++) column[j] = ((const UNALIGNED *)b)[j];                    \
+        UNROLL for (int i = 0; i < (ROWS); i++) {                                                            \
             const TYPE row = (TYPE)(a[i * t.a_stride + k]);                                         \
-            _Pragma("clang loop unroll(full)")                                                       \
-            for (int j = 0; j < (VECTORS); j++) sum[i][j] = row * column[j] + sum[i][j];             \
+            UNROLL for (int j = 0; j < (VECTORS); j++) sum[i][j] = row * column[j] + sum[i][j];              \
         }                                                                                            \
     }
 
 // What the sums start from: 0, or bias and mask.
 #define TILE_START(TYPE, UNALIGNED, ROWS, VECTORS)                                                            \
-    _Pragma("clang loop unroll(full)")                                                                        \
-    for (int i = 0; i < (ROWS); i++) {                                                                        \
-        _Pragma("clang loop unroll(full)")                                                                    \
-        for (int j = 0; j < (VECTORS); j++)                                                                   \
+    UNROLL for (int i = 0; i < (ROWS); i++) {                                                                \
+        UNROLL for (int j = 0; j < (VECTORS); j++)                                                           \
             sum[i][j] = t.bias ? ((const UNALIGNED *)(t.bias + i * t.bias_stride))[j] : (TYPE)(0);            \
     }                                                                                                         \
     if (t.mask) {                                                                                             \
-        _Pragma("clang loop unroll(full)")                                                                    \
-        for (int i = 0; i < (ROWS); i++) {                                                                    \
-            _Pragma("clang loop unroll(full)")                                                                \
-            for (int j = 0; j < (VECTORS); j++) sum[i][j] += ((const UNALIGNED *)(t.mask + i * t.mask_stride))[j]; \
+        UNROLL for (int i = 0; i < (ROWS); i++) {                                                            \
+            UNROLL for (int j = 0; j < (VECTORS); j++) sum[i][j] += ((const UNALIGNED *)(t.mask + i * t.mask_stride))[j];\
         }                                                                                                     \
     }
 

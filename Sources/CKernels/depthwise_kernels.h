@@ -221,11 +221,9 @@ CK_INLINE void weight_strip(int kw, int stride, int64_t channels, const float *x
         vf g[4], sum[7];
         for (int p = 0; p < 4; p++) g[p] = v_load_n(dy + p * channels + c, lanes);
         for (int k = 0; k < kw; k++) sum[k] = v_load_n(dweight + k * channels + c, lanes);
-        _Pragma("clang loop unroll(full)")
-        for (int j = 0; j < 3 * stride + kw; j++) {
+        UNROLL for (int j = 0; j < 3 * stride + kw; j++) {
             const vf v = v_load_n(x + j * channels + c, lanes);
-            _Pragma("clang loop unroll(full)")
-            for (int p = 0; p < 4; p++)
+            UNROLL for (int p = 0; p < 4; p++)
                 if (j >= p * stride && j < p * stride + kw) sum[j - p * stride] = v * g[p] + sum[j - p * stride];
         }
         for (int k = 0; k < kw; k++) v_store_n(dweight + k * channels + c, sum[k], lanes);

@@ -57,8 +57,7 @@ CK_INLINE void grouped_strip(const ck_grouped_conv *conv, const ck_operands *o, 
                 const int64_t first = w0 + kw * s->dilation_w;
                 const float *x = image + (h * s->w + first) * x_pixel + c;
                 vf value[GROUPED_TILE];
-                _Pragma("clang loop unroll(full)")
-                for (int p = 0; p < GROUPED_TILE; p++) {
+                UNROLL for (int p = 0; p < GROUPED_TILE; p++) {
                     if (inside) {
                         value[p] = v_load_n(x + p * step, lanes);
                     } else {
@@ -68,8 +67,7 @@ CK_INLINE void grouped_strip(const ck_grouped_conv *conv, const ck_operands *o, 
                     }
                 }
                 const vf w0123[4] = {v_load(w), v_load(w + CK_VL), v_load(w + 2 * CK_VL), v_load(w + 3 * CK_VL)};
-                _Pragma("clang loop unroll(full)")
-                for (int p = 0; p < GROUPED_TILE; p++) {
+                UNROLL for (int p = 0; p < GROUPED_TILE; p++) {
                     sum[p] = IN_QUADS(value[p], 0) * w0123[0] + sum[p];
                     sum[p] = IN_QUADS(value[p], 1) * w0123[1] + sum[p];
                     sum[p] = IN_QUADS(value[p], 2) * w0123[2] + sum[p];

@@ -78,7 +78,7 @@ static int64_t ck_packed_copy_stride(const ck_packed_conv *conv) {
     return conv->shape.c % 1024 == 0 ? conv->shape.c + 16 : conv->shape.c;
 }
 
-// With one tile a block, so many panels' sums are kept before they are finished.
+// With panels as the innermost loop, so many panels' sums are kept before they are finished.
 #define CK_PACKED_SUMS 4
 
 // The parts of a sum's terms, each at most a block of them.
@@ -111,7 +111,7 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
         parts->sums += ck_up(rows * ck_packed_copy_stride(conv), 16);
     else if (conv->merged)
         parts->sums += ck_up(rows * parts->segments * parts->length, 16);
-    int64_t panels = conv->tile_block == 1 ? CK_PACKED_SUMS : 1;
+    int64_t panels = conv->rows_first ? CK_PACKED_SUMS : 1;
     if (conv->strassen) panels = ck_packed_parts(conv, parts->length) > 1 ? conv->panels : 2;
     parts->bias = parts->sums + rows * conv->panel * panels;
     parts->weights = parts->bias + ck_up(conv->panel, 16);
@@ -174,29 +174,36 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     conv->units = conv->row_parts * conv->panel_parts;
 
     const int64_t weights = terms * ck_up(og, conv->grain) * s->groups / conv->panel_parts;
-    conv->k_block = terms;
-    conv->tile_block = 1;
-    if (weights > 128 * 1024) {
-        // 197 x 3072 times 768, weights from afar: 98 GFLOP/s with 1 or 2 tiles a block, 102 with 6, 106 with 17.
-        conv->tile_block = ck_most(1, ck_least(20, 640 * 1024 / (conv->tile * s->c)));
-        conv->k_block = 1024;
-    }
     const int64_t unit_rows = (rows + conv->row_parts - 1) / conv->row_parts;
     conv->strassen = ck_strassen_suits(conv, unit_rows);
-    if (conv->strassen) {
-        // 1568 x 3072 x 768: 106 GFLOP/s with 8 tiles a block, 116 with 24.
-        conv->tile_block = ck_most(24, 32 * 1024 / s->c);
-        conv->k_block = 1024;
-    }
-    // Blocks of about the same size: a last one of one tile would read all weights for itself.
-    const int64_t most_tiles = ck_most(1, (unit_rows + conv->tile - 1) / conv->tile);
-    const int64_t blocks = (most_tiles + conv->tile_block - 1) / conv->tile_block;
-    conv->tile_block = (most_tiles + blocks - 1) / blocks;
-    if (conv->strassen) conv->tile_block += conv->tile_block % 2;
     // A scaled copy of the weights where one of the rows would take longer (12544 x 32 to 16, one thread: 158 us, with scaled
     // rows 205; 196 x 240 to 80: 77 and 74).
     conv->scales_weights =
         conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && unit_rows >= 8 * s->o;
+    const int64_t most_tiles = ck_most(1, (unit_rows + conv->tile - 1) / conv->tile);
+    // Where few tiles go by, weights from afar take longest to come: better panel by panel, with the next one on its way (one
+    // thread of a Zen 3, 49 x 300 x 400: 238 us with rows first, 164 so; 49 x 256 x 256: 90 and 73; 196 x 300 x 400: the same).
+    conv->rows_first = !conv->strassen && weights <= (most_tiles <= 20 ? 16 : 128) * 1024;
+    if (conv->rows_first) {
+        // A call for every tile would take a good part of a short sum's time; but what is kept for the tiles of a block should
+        // stay in the first-level cache.
+        const bool keeps_rows = ck_packed_changes_rows(conv) || ck_packed_copies(conv);
+        const int64_t kept = conv->tile * ((keeps_rows ? s->c : 0) + CK_PACKED_SUMS * conv->panel);
+        conv->tile_block = ck_most(1, ck_least(8, 6144 / kept));
+        conv->k_block = terms;
+    } else if (conv->strassen) {
+        // 1568 x 3072 x 768: 106 GFLOP/s with 8 tiles a block, 116 with 24.
+        conv->tile_block = ck_most(24, 32 * 1024 / s->c);
+        conv->k_block = 1024;
+    } else {
+        // 197 x 3072 times 768, weights from afar: 98 GFLOP/s with 1 or 2 tiles a block, 102 with 6, 106 with 17.
+        conv->tile_block = ck_most(1, ck_least(20, 640 * 1024 / (conv->tile * s->c)));
+        conv->k_block = 1024;
+    }
+    // Blocks of about the same size: a last one of one tile would read all weights for itself.
+    const int64_t blocks = (most_tiles + conv->tile_block - 1) / conv->tile_block;
+    conv->tile_block = (most_tiles + blocks - 1) / blocks;
+    if (conv->strassen) conv->tile_block += conv->tile_block % 2;
     ck_packed_scratch parts;
     ck_packed_scratch_parts(conv, &parts);
     conv->scratch = parts.end;

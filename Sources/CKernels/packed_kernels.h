@@ -6,9 +6,9 @@
 //                 for each tile                   packed_tile.h
 //                                                 epilogue
 //
-// With one tile per block, its input stays in the first-level cache and the unit's panels in the second; with more, the
-// part of a panel stays there while the tiles go by. Pairs of tiles and of panels may be multiplied together: see
-// strassen_kernels.h.
+// so that the part of a panel stays in the first-level cache while the tiles go by. Where all panels of a unit have room in
+// the second-level cache (rows_first), panels are the innermost loop instead, and a tile's input stays in the first. Pairs of
+// tiles and of panels may be multiplied together: see strassen_kernels.h.
 #include "activations.h"
 #include "packed_tile.h"
 #include "transpose.h"
@@ -318,8 +318,8 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
     const ck_packed_conv *conv = run->conv;
     const ck_operands *operands = run->operands;
     const int64_t segments = run->segments, length = run->length, step = run->step, parts = run->parts;
-    // Some panels at once where nothing comes between them: a call for each would take a good part of a short sum's time.
-    const bool many = conv->tile_block == 1 && step >= segments && parts == 1 && conv->shape.groups == 1;
+    // Panels inside the micro-kernel, where nothing comes between them.
+    const bool many = conv->rows_first && step >= segments && parts == 1 && conv->shape.groups == 1;
     const int64_t most = run->direct ? conv->panels : CK_PACKED_SUMS;
     ck_packed_panel panel = run->first_panel;
     int64_t panels;
@@ -339,22 +339,30 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
                 const int64_t c0 = parts == 1 ? 0 : length * part / parts;
                 const int64_t c1 = parts == 1 ? length : length * (part + 1) / parts;
                 const bool first = k == 0 && part == 0, last = k + step >= segments && part == parts - 1;
-                for (int64_t t = block->tile; t < tile_end; t++) {
+                // Where several tiles go by a panel, what is multiplied next comes to the second-level cache meanwhile.
+                const int64_t terms = (count - 1) * length + c1 - c0, tiles = tile_end - block->tile;
+                const int64_t ahead = conv->rows_first ? 0 : (width + tiles - 1) / tiles;
+                const float *behind = weight + (k * length + c0 + terms) * width;
+                if (last && p + panels == panel_end) behind = run->weights + run->first_panel.weights;
+                // All tiles of one height at once, if their pointers lie one after the other.
+                for (int64_t t = block->tile, next; t < tile_end; t = next) {
+                    next = count < segments ? t + 1 : t < block->higher ? ck_least(block->higher, tile_end) : tile_end;
                     const int64_t row = ck_packed_tile_row(block, t), rows = ck_packed_tile_row(block, t + 1) - row;
                     const int64_t at = row - block->row;
-                    float *sums = run->sums + at * width;
+                    float *sums = run->sums + at * panels * width;
                     const int64_t *y_rows = run->extras->y_rows ? run->y_rows + at : NULL;
                     const bool store = last && run->direct && cols == width;
                     const int64_t y_row = y_rows ? 0 : row;
                     const ck_packed_tile tile = {
+                        .tiles = next - t,
                         .rows = run->pointers + at * segments + k * rows,
                         .offset = panel.group * run->group_inputs + c0,
                         .segments = count,
                         .length = c1 - c0,
+                        .panels = panels,
                         .weight = weight + (k * length + c0) * width,
                         .start = first ? bias : sums,
                         .start_step = first ? 0 : width,
-                        .panels = panels,
                         .start_panel = operands->bias ? width : 0,
                         .sums = store ? NULL : sums,
                         .low = run->low,
@@ -366,10 +374,13 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
                         .residual_stride = conv->strides.residual,
                         .y_stride = conv->strides.y,
                         .y_rows = y_rows,
+                        .next = behind + (t - block->tile) * terms * ahead,
+                        .next_step = ahead,
                     };
                     packed_tiles[width / conv->grain - 1][rows - 1](&tile);
                     const int64_t all = panels > 1 ? panels * width : cols;
-                    if (last && !store) finish(run, sums, panels * width, row, rows, y_rows, o, all);
+                    if (last && !store)
+                        finish(run, sums, panels * width, row, (next - t) * rows, y_rows, o, all);
                 }
             }
         }

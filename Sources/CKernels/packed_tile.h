@@ -8,20 +8,23 @@
 #define CK_PACKED_TILE_H
 
 typedef struct {
-    const float *const *rows;  // [segments, rows]
+    int64_t tiles;             // how many tiles one after the other
+    const float *const *rows;  // [tiles, segments, rows]
     int64_t offset;            // floats from those pointers to the first input
     int64_t segments, length;
-    const float *weight;       // [segments, length, width]
-    const float *start;        // [width] or, with start_step = width, [rows, width]: what the sums start from
+    int64_t panels;            // how many panels each tile is multiplied with, one after the other
+    const float *weight;       // [panels, segments, length, width]
+    const float *start;        // [width] or, with start_step = width, [tiles, rows, width]: what the sums start from
     int64_t start_step;
-    int64_t panels;            // how many panels one after the other, each with its own weights
     int64_t start_panel;       // floats from one panel's start to the next one's
-    float *sums;               // [rows, panels * width] for the sums; null: y = clamp(sums + residual)
+    float *sums;               // [tiles, rows, panels * width] for the sums; null: y = clamp(sums + residual)
     float low, high;
     const float *residual;     // may be null
     float *y;
     int64_t residual_stride, y_stride;
-    const int64_t *y_rows;     // null: 0, 1, 2, ...; negative: nowhere
+    const int64_t *y_rows;     // [tiles, rows]; null: 0, 1, 2, ...; negative: nowhere
+    const float *next;         // what goes to the second-level cache meanwhile, next_step floats for each input; or 0
+    int64_t next_step;
 } ck_packed_tile;
 
 #endif
@@ -34,6 +37,20 @@ CK_INLINE vh clamp_half(vh x, float low, float high) {
     return top < x ? top : x;
 }
 
+// The sums of a tile and the inputs k of its rows times the weights at w.
+#define MULTIPLY(k)                                                                                       \
+    do {                                                                                                  \
+        vf weights[2];                                                                                    \
+        vh weights_rest;                                                                                  \
+        UNROLL for (int v = 0; v < full; v++) weights[v] = v_load(w + v * CK_VL);                         \
+        if (half) weights_rest = *(const vh_unaligned *)(w + full * CK_VL);                               \
+        UNROLL for (int i = 0; i < rows; i++) {                                                           \
+            const float value = x[i][k];                                                                  \
+            UNROLL for (int v = 0; v < full; v++) sum[i][v] = value * weights[v] + sum[i][v];             \
+            if (half) rest[i] = value * weights_rest + rest[i];                                           \
+        }                                                                                                 \
+    } while (0)
+
 // rows and width are constants where this is inlined; width = 2 CK_VL at most.
 #define packed_tile CK_NAME(packed_tile)
 CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int width) {
@@ -41,68 +58,82 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
     const bool half = width % CK_VL != 0;
     // Copies, since memory might change with what is stored.
     const float low = t->low, high = t->high;
-    const float *residual = t->residual, *w = t->weight, *starts = t->start;
+    const float *const *pointers = t->rows, *starts = t->start;
     const int64_t *y_rows = t->y_rows;
     const int64_t y_stride = t->y_stride, residual_stride = t->residual_stride, start_step = t->start_step;
-    const int64_t length = t->length, offset = t->offset;
-    float *y = t->y, *sums = t->sums;
-    for (int64_t panels = t->panels; panels > 0; panels--) {
-        vf sum[TILE_ROWS][2];
-        vh rest[TILE_ROWS];
-        UNROLL for (int i = 0; i < rows; i++) {
-            const float *start = starts + i * start_step;
-            UNROLL for (int v = 0; v < full; v++) sum[i][v] = v_load(start + v * CK_VL);
-            if (half) rest[i] = *(const vh_unaligned *)(start + full * CK_VL);
-        }
-        const float *const *pointers = t->rows;
-        for (int64_t s = t->segments; s > 0; s--, pointers += rows) {
-            const float *x[TILE_ROWS];
-            UNROLL for (int i = 0; i < rows; i++) x[i] = pointers[i] + offset;
-            for (int64_t k = 0; k < length; k++, w += width) {
-                vf weights[2];
-                vh weights_rest;
-                UNROLL for (int v = 0; v < full; v++) weights[v] = v_load(w + v * CK_VL);
-                if (half) weights_rest = *(const vh_unaligned *)(w + full * CK_VL);
-                UNROLL for (int i = 0; i < rows; i++) {
-                    const float value = x[i][k];
-                    UNROLL for (int v = 0; v < full; v++) sum[i][v] = value * weights[v] + sum[i][v];
-                    if (half) rest[i] = value * weights_rest + rest[i];
-                }
-            }
-        }
-        if (sums) {
-            float *to = sums;
-            const int64_t step = t->panels * width;
-            UNROLL for (int i = 0; i < rows; i++, to += step) {
-                UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, sum[i][v]);
-                if (half) *(vh_unaligned *)(to + full * CK_VL) = rest[i];
-            }
-            sums += width;
-        } else if (!residual && !y_rows) {  // no test in the way of the simplest case
-            float *to = y;
-            UNROLL for (int i = 0; i < rows; i++, to += y_stride) {
-                UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
-                if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
-            }
-        } else {
+    const int64_t length = t->length, offset = t->offset, segments = t->segments;
+    const float *residual_rows = t->residual;
+    float *y_tile = t->y, *sums = t->sums;
+    const float *next = t->next;
+    const int64_t next_step = t->next_step;
+    for (int64_t tiles = t->tiles; tiles > 0; tiles--) {
+        const float *w = t->weight, *start_of_panel = starts, *residual = residual_rows;
+        float *y = y_tile;
+        for (int64_t panels = t->panels; panels > 0; panels--) {
+            vf sum[TILE_ROWS][2];
+            vh rest[TILE_ROWS];
             UNROLL for (int i = 0; i < rows; i++) {
-                const int64_t row = y_rows ? y_rows[i] : i;
-                if (row < 0) continue;
-                float *to = y + row * y_stride;
-                if (residual) {
-                    const float *r = residual + row * residual_stride;
-                    UNROLL for (int v = 0; v < full; v++) sum[i][v] += v_load(r + v * CK_VL);
-                    if (half) rest[i] += *(const vh_unaligned *)(r + full * CK_VL);
-                }
-                UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
-                if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
+                const float *start = start_of_panel + i * start_step;
+                UNROLL for (int v = 0; v < full; v++) sum[i][v] = v_load(start + v * CK_VL);
+                if (half) rest[i] = *(const vh_unaligned *)(start + full * CK_VL);
             }
-            if (residual) residual += width;
+            const float *const *segment = pointers;
+            for (int64_t s = segments; s > 0; s--, segment += rows) {
+                const float *x[TILE_ROWS];
+                UNROLL for (int i = 0; i < rows; i++) x[i] = segment[i] + offset;
+                if (next_step)
+                    for (int64_t k = 0; k < length; k++, w += width, next += next_step) {
+                        __builtin_prefetch(next, 0, 2);
+                        MULTIPLY(k);
+                    }
+                else
+                    for (int64_t k = 0; k < length; k++, w += width) MULTIPLY(k);
+            }
+            if (sums) {
+                float *to = sums;
+                const int64_t step = t->panels * width;
+                UNROLL for (int i = 0; i < rows; i++, to += step) {
+                    UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, sum[i][v]);
+                    if (half) *(vh_unaligned *)(to + full * CK_VL) = rest[i];
+                }
+                sums += width;
+            } else if (!residual && !y_rows) {  // no test in the way of the simplest case
+                float *to = y;
+                UNROLL for (int i = 0; i < rows; i++, to += y_stride) {
+                    UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
+                    if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
+                }
+            } else {
+                UNROLL for (int i = 0; i < rows; i++) {
+                    const int64_t row = y_rows ? y_rows[i] : i;
+                    if (row < 0) continue;
+                    float *to = y + row * y_stride;
+                    if (residual) {
+                        const float *r = residual + row * residual_stride;
+                        UNROLL for (int v = 0; v < full; v++) sum[i][v] += v_load(r + v * CK_VL);
+                        if (half) rest[i] += *(const vh_unaligned *)(r + full * CK_VL);
+                    }
+                    UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
+                    if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
+                }
+                if (residual) residual += width;
+            }
+            y += width;
+            start_of_panel += t->start_panel;
         }
-        y += width;
-        starts += t->start_panel;
+        pointers += segments * rows;
+        starts += rows * start_step;
+        if (sums) sums += (rows - 1) * t->panels * width;
+        if (y_rows) {
+            y_rows += rows;
+        } else {
+            y_tile += rows * y_stride;
+            if (residual_rows) residual_rows += rows * residual_stride;
+        }
     }
 }
+
+#undef MULTIPLY
 
 #define TILE_FUNCTION(rows, width) \
     static void CK_NAME(packed_tile_##rows##_##width)(const ck_packed_tile *t) { packed_tile(t, rows, width); }

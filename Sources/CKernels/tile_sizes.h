@@ -10,8 +10,6 @@ typedef float vh __attribute__((ext_vector_type(CK_HALF)));
 #define vh_unaligned CK_NAME(vh_unaligned)
 typedef float vh_unaligned __attribute__((ext_vector_type(CK_HALF), aligned(4), may_alias));
 
-#define UNROLL _Pragma("clang loop unroll(full)")
-
 // Every height and width of a tile, for tables of functions: [width / grain - 1][rows - 1].
 #undef FOR_EACH_ROWS
 #undef FOR_EACH_WIDTH

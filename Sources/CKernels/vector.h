@@ -25,6 +25,7 @@ typedef float vf_unaligned __attribute__((ext_vector_type(CK_VL), aligned(4), ma
 #define CK_VECTOR_H
 
 #define CK_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
 
 // Runs the body for i = 0, CK_VL, 2 CK_VL, ... with `lanes` = CK_VL, a constant, and once more with the rest.
 #define V_EACH(i, n, lanes, ...)                        \

@@ -31,21 +31,21 @@ typedef struct {
 CK_INLINE void gradient_tile(const gradient_operands *t, const int rows, const int vectors, const bool whole) {
     vf sum[TILE_ROWS][2];
     const int64_t lanes = whole ? CK_VL : t->lanes, channel = t->channel;
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++)
-        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[i][v] = v_splat(0);
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < vectors; v++) sum[i][v] = v_splat(0);
     const float *dy = t->dy;
     for (int64_t p = 0; p < t->pixels; p++, dy += t->dy_pixel) {
         const float *from = t->x[p] + channel;
         vf x[2];
-        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++)
+        UNROLL for (int v = 0; v < vectors; v++)
             x[v] = v_load_n(from + v * CK_VL, v == vectors - 1 ? lanes : CK_VL);
-        _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
+        UNROLL for (int i = 0; i < rows; i++) {
             const float g = dy[i];
-            _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[i][v] = g * x[v] + sum[i][v];
+            UNROLL for (int v = 0; v < vectors; v++) sum[i][v] = g * x[v] + sum[i][v];
         }
     }
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
-        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
+    UNROLL for (int i = 0; i < rows; i++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
             float *to = t->sums + i * t->sums_row + v * CK_VL;
             const int64_t n = v == vectors - 1 ? lanes : CK_VL;
             v_store_n(to, t->first ? sum[i][v] : v_load_n(to, n) + sum[i][v], n);

@@ -42,7 +42,8 @@ typedef struct {
     int64_t row_parts, panel_parts;
     int64_t panel, grain;     // output channels of a panel; a group's last one has fewer, in multiples of grain
     int64_t tile;             // rows of a micro-kernel, at most
-    int64_t tile_block;       // tiles whose input stays in the cache while a panel goes by
+    bool rows_first;          // a tile is multiplied with all panels before the next one's turn
+    int64_t tile_block;       // tiles that go by one panel, or that a call multiplies with all
     int64_t k_block;          // floats of a row's input that are multiplied before the next tile's turn
     bool merged;              // the taps of a kernel's row are one run of memory
     bool scales_weights;      // CK_PROLOGUE_IMAGE_SCALE multiplies the weights, once a call, instead of every row
