@@ -127,11 +127,12 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
 
 // Whether Strassen's seven products are possible and faster, for so many rows in a unit. Rows x terms x outputs, one
 // thread: 196 x 256 x 1024 115 to 122 GFLOP/s, 784 x 512 x 128 116 to 122, 1568 x 768 x 768 113 to 125, 784 x 2048 x 512
-// 112 to 119; 784 x 128 x 512 115 to 118, which its residual takes again.
+// 112 to 119; 784 x 128 x 512 115 to 118, which its residual takes again. With the smaller tiles of 16 registers, whose sums
+// pass through the caches more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s, 196 x 3072 x 768 81 to 80).
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
     // The sums of rows cost as much as some of their products with panels, those of weights as some rows.
-    return conv->mixes_rows && s->kh == 1 && s->kw == 1 && s->groups == 1 && s->c % 2 == 0 && s->c >= 192 &&
+    return conv->level == CK_LEVEL_AVX512 && conv->mixes_rows && s->kh == 1 && s->kw == 1 && s->groups == 1 && s->c % 2 == 0 && s->c >= 192 &&
            s->o >= 4 * conv->panel * conv->panel_parts && rows >= (s->c <= 2048 ? 8 : 40) * conv->tile;
 }
 

@@ -309,7 +309,9 @@ CK_INLINE bool clamps(const ck_epilogue *e, float *low, float *high) {
             (identity && e->combine == CK_COMBINE_ADD_AFTER));
 }
 
+#if CK_VL == 16
 #include "strassen_kernels.h"
+#endif
 
 // All panels [panel_begin, panel_end) for a block of tiles.
 #define packed_block CK_NAME(packed_block)
@@ -323,7 +325,9 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
     const int64_t most = run->direct ? conv->panels : CK_PACKED_SUMS;
     ck_packed_panel panel = run->first_panel;
     int64_t panels;
+#if CK_VL == 16
     if (conv->strassen) panel_begin = strassen_block(run, block, tile_end, panel_begin, panel_end, &panel);
+#endif
     for (int64_t p = panel_begin; p < panel_end; p += panels) {
         panels = many ? ck_most(1, ck_least(most, ck_least(run->full_panels, panel_end) - p)) : 1;
         const int64_t o = panel.o, cols = panel.cols, width = panel.width;

@@ -13,10 +13,7 @@
 //     C21 = A11 B11 + S2 T2 + S3 T3 - A22 T4
 //     C22 = A11 B11 + S2 T2 + S3 T3 + S1 T1
 //
-// The S are computed once for a block of tiles and a part of the terms, the T once for two panels of these.
-
-#ifndef CK_STRASSEN_KERNELS_H
-#define CK_STRASSEN_KERNELS_H
+// For AVX-512 alone: see ck_strassen_suits. The S are computed once for a block of tiles and a part of the terms, the T once for two panels of these.
 
 enum { CK_S1, CK_S2, CK_S3, CK_S4, CK_A11, CK_A12, CK_A22 };
 enum { CK_T1, CK_T2, CK_T3, CK_T4, CK_B11, CK_B21, CK_B22 };
@@ -70,8 +67,6 @@ typedef struct {
     int64_t stride;  // floats from one row of the S to the next
     bool is_last;
 } ck_strassen_part;
-
-#endif
 
 // All seven products; rows is a constant where this is inlined, and a panel 2 CK_VL wide.
 #define strassen_tile CK_NAME(strassen_tile)

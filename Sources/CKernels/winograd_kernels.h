@@ -326,7 +326,7 @@ CK_INLINE void multiply_rows(const ck_winograd_product *t, const int rows, const
                 UNROLL for (int v = 0; v < full; v++) w[v] = v_load(weight + v * CK_VL);
                 if (half) w_rest = *(const vh_unaligned *)(weight + full * CK_VL);
                 __builtin_prefetch(next, 0, 2);
-                if (full > 1) __builtin_prefetch(next + 16, 0, 2);
+                if (width > 16) __builtin_prefetch(next + 16, 0, 2);
                 next += t->next_step;
                 UNROLL for (int r = 0; r < rows; r++) {
                     const float x = inputs[r * 16 + c];
