@@ -45,7 +45,7 @@ CK_INLINE void grouped_strip(const ck_grouped_conv *conv, const ck_operands *o, 
     V_EACH(c, s->c, lanes, {
         vf sum[GROUPED_TILE];
         const vf start = o->bias ? v_load_n(o->bias + c, lanes) : v_splat(0);
-        for (int p = 0; p < GROUPED_TILE; p++) sum[p] = start;
+        UNROLL for (int p = 0; p < GROUPED_TILE; p++) sum[p] = start;
         const float *w = weight + c / CK_VL * taps * 4 * CK_VL;
         for (int64_t kh = 0; kh < s->kh; kh++) {
             const int64_t h = h0 + kh * s->dilation_h;
@@ -56,26 +56,22 @@ CK_INLINE void grouped_strip(const ck_grouped_conv *conv, const ck_operands *o, 
             for (int64_t kw = 0; kw < s->kw; kw++, w += 4 * CK_VL) {
                 const int64_t first = w0 + kw * s->dilation_w;
                 const float *x = image + (h * s->w + first) * x_pixel + c;
-                vf value[GROUPED_TILE];
-                UNROLL for (int p = 0; p < GROUPED_TILE; p++) {
-                    if (inside) {
-                        value[p] = v_load_n(x + p * step, lanes);
-                    } else {
-                        const int64_t at = first + p * s->stride_w;
-                        const bool exists = p < pixels && at >= 0 && at < s->w;
-                        value[p] = exists ? v_load_n(x + p * step, lanes) : v_splat(0);
-                    }
-                }
                 const vf w0123[4] = {v_load(w), v_load(w + CK_VL), v_load(w + 2 * CK_VL), v_load(w + 3 * CK_VL)};
+                // One input vector at a time: with 16 registers there is no room for more.
                 UNROLL for (int p = 0; p < GROUPED_TILE; p++) {
-                    sum[p] = IN_QUADS(value[p], 0) * w0123[0] + sum[p];
-                    sum[p] = IN_QUADS(value[p], 1) * w0123[1] + sum[p];
-                    sum[p] = IN_QUADS(value[p], 2) * w0123[2] + sum[p];
-                    sum[p] = IN_QUADS(value[p], 3) * w0123[3] + sum[p];
+                    const int64_t at = first + p * s->stride_w;
+                    if (!inside && !(p < pixels && at >= 0 && at < s->w)) continue;
+                    const vf value = v_load_n(x + p * step, lanes);
+                    sum[p] = IN_QUADS(value, 0) * w0123[0] + sum[p];
+                    sum[p] = IN_QUADS(value, 1) * w0123[1] + sum[p];
+                    sum[p] = IN_QUADS(value, 2) * w0123[2] + sum[p];
+                    sum[p] = IN_QUADS(value, 3) * w0123[3] + sum[p];
                 }
             }
         }
-        grouped_finish(conv, o, (n * s->oh + oh) * s->ow + ow, pixels, c, lanes, sum);
+        vf sums[GROUPED_TILE];
+        UNROLL for (int p = 0; p < GROUPED_TILE; p++) sums[p] = sum[p];
+        grouped_finish(conv, o, (n * s->oh + oh) * s->ow + ow, pixels, c, lanes, sums);
     });
 }
 

@@ -23,8 +23,10 @@ typedef struct {
     float *y;
     int64_t residual_stride, y_stride;
     const int64_t *y_rows;     // [tiles, rows]; null: 0, 1, 2, ...; negative: nowhere
-    const float *next;         // what goes to the second-level cache meanwhile, next_step floats for each input; or 0
-    int64_t next_step;
+    // What comes to the second-level cache meanwhile: weights, next_step floats for each input, and inputs, so many lines of
+    // 16 floats for each panel. Both may be 0.
+    const float *next, *next_inputs;
+    int64_t next_step, next_lines;
 } ck_packed_tile;
 
 #endif
@@ -64,12 +66,13 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
     const int64_t length = t->length, offset = t->offset, segments = t->segments;
     const float *residual_rows = t->residual;
     float *y_tile = t->y, *sums = t->sums;
-    const float *next = t->next;
-    const int64_t next_step = t->next_step;
+    const float *next = t->next, *next_inputs = t->next_inputs;
+    const int64_t next_step = t->next_step, next_lines = t->next_lines;
     for (int64_t tiles = t->tiles; tiles > 0; tiles--) {
         const float *w = t->weight, *start_of_panel = starts, *residual = residual_rows;
         float *y = y_tile;
         for (int64_t panels = t->panels; panels > 0; panels--) {
+            for (int64_t line = 0; line < next_lines; line++, next_inputs += 16) __builtin_prefetch(next_inputs, 0, 2);
             vf sum[TILE_ROWS][2];
             vh rest[TILE_ROWS];
             UNROLL for (int i = 0; i < rows; i++) {
