@@ -132,8 +132,8 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
     // The sums of rows cost as much as some of their products with panels, those of weights as some rows.
-    return conv->level == CK_LEVEL_AVX512 && conv->mixes_rows && s->kh == 1 && s->kw == 1 && s->groups == 1 && s->c % 2 == 0 && s->c >= 192 &&
-           s->o >= 4 * conv->panel * conv->panel_parts && rows >= (s->c <= 2048 ? 8 : 40) * conv->tile;
+    return conv->level == CK_LEVEL_AVX512 && conv->mixes_rows && s->kh == 1 && s->kw == 1 && s->groups == 1 &&
+           s->c % 2 == 0 && s->c >= 192 && s->o >= 4 * conv->panel * conv->panel_parts && rows >= (s->c <= 2048 ? 8 : 40) * conv->tile;
 }
 
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {

@@ -101,8 +101,10 @@ typedef struct {
     int64_t tile, tiles;      // the first of the block and the number in the unit
     int64_t begin;            // the unit's first row
     int64_t height, higher;   // rows of a tile; so many of the unit's first tiles have one more
-    const float *next_inputs; // what the block behind this one reads and this one does not, and how many lines of 16 floats of it
-    int64_t next_lines;       // come to the second-level cache with each tile and panel
+    // What the block behind this one reads and this one does not, and how many lines of 16 floats of it come to the
+    // second-level cache with each tile and panel.
+    const float *next_inputs;
+    int64_t next_lines;
 } ck_packed_block;
 
 static inline int64_t ck_packed_tile_row(const ck_packed_block *b, int64_t tile) {
@@ -325,8 +327,8 @@ static const float *inputs_end(const ck_packed_run *run, int64_t row) {
     return run->operands->x + (image * s->h + ck_most(0, ck_least(h, s->h))) * s->w * stride;
 }
 
-// Lets the inputs of the block behind this one come meanwhile where panels are the innermost loop, which reads inputs fastest;
-// and those of the first block of a unit, if it reads them for one group after the other, a few lines at a time.
+// Lets the inputs of the block behind this one come meanwhile where panels are the innermost loop, which reads inputs
+// fastest; and those of the first block of a unit, if it reads them for one group after the other, a few lines at a time.
 #define prefetch_inputs CK_NAME(prefetch_inputs)
 static void prefetch_inputs(const ck_packed_run *run, ck_packed_block *block, int64_t tile_end, int64_t panels) {
     const ck_packed_conv *conv = run->conv;
@@ -414,7 +416,8 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
                         .y_rows = y_rows,
                         .next = behind + (t - block->tile) * terms * ahead,
                         .next_step = ahead,
-                        .next_inputs = block->next_inputs + ((p - panel_begin) * tiles + t - block->tile) * block->next_lines * 16,
+                        .next_inputs =
+                            block->next_inputs + ((p - panel_begin) * tiles + t - block->tile) * block->next_lines * 16,
                         .next_lines = block->next_lines,
                     };
                     packed_tiles[width / conv->grain - 1][rows - 1](&tile);

@@ -13,7 +13,8 @@
 //     C21 = A11 B11 + S2 T2 + S3 T3 - A22 T4
 //     C22 = A11 B11 + S2 T2 + S3 T3 + S1 T1
 //
-// For AVX-512 alone: see ck_strassen_suits. The S are computed once for a block of tiles and a part of the terms, the T once for two panels of these.
+// The S are computed once for a block of tiles and a part of the terms, the T once for two panels of these. For AVX-512
+// alone: see ck_strassen_suits.
 
 enum { CK_S1, CK_S2, CK_S3, CK_S4, CK_A11, CK_A12, CK_A22 };
 enum { CK_T1, CK_T2, CK_T3, CK_T4, CK_B11, CK_B21, CK_B22 };

@@ -9,11 +9,25 @@ static inline int64_t rounded_up(int64_t a, int64_t to) { return (a + to - 1) / 
 static inline int64_t ck_winograd_grain(ck_level level) { return level == CK_LEVEL_PORTABLE ? 4 : 8; }
 static inline int64_t ck_winograd_widest(ck_level level) { return 8 << (int)level; }
 
+// Kernels of 7 taps in one direction take m = 4 outputs of a row or a column from 10 points.
+enum { CK_LINE_TAPS = 7, CK_LINE_POINTS = 10 };
+
+static inline bool ck_winograd_is_line(const ck_conv2d_shape *s) { return s->kh == 1 || s->kw == 1; }
+
+// The outputs of a whole tile down and along.
+static inline int64_t ck_winograd_tile_h(const ck_winograd_conv *conv) { return conv->shape.kh == 1 ? 1 : conv->m; }
+static inline int64_t ck_winograd_tile_w(const ck_winograd_conv *conv) { return conv->shape.kw == 1 ? 1 : conv->m; }
+
+// The points of a tile: so many matrix products.
+static inline int64_t ck_winograd_planes(const ck_winograd_conv *conv) {
+    return ck_winograd_is_line(&conv->shape) ? CK_LINE_POINTS : (conv->m + 2) * (conv->m + 2);
+}
+
 // A panel of output channels, which belong to one group.
 typedef struct {
     int64_t group, first;       // its group and its first channel within it
     int64_t o, columns, width;  // its first channel among all, its channels, and those with the padding
-    int64_t weights;            // where its weights begin: [(m + 2)^2, C / groups, width]
+    int64_t weights;            // where its weights begin: [planes, C / groups, width]
 } ck_winograd_panel;
 
 static ck_winograd_panel ck_winograd_panel_at(const ck_winograd_conv *conv, int64_t p) {
@@ -24,13 +38,13 @@ static ck_winograd_panel ck_winograd_panel_at(const ck_winograd_conv *conv, int6
     panel.o = panel.group * outputs + panel.first;
     panel.columns = min_of(widest, outputs - panel.first);
     panel.width = rounded_up(panel.columns, grain);
-    panel.weights = (panel.group * rounded_up(outputs, grain) + panel.first) * (s->c / s->groups) * (conv->m + 2) *
-                    (conv->m + 2);
+    panel.weights =
+        (panel.group * rounded_up(outputs, grain) + panel.first) * (s->c / s->groups) * ck_winograd_planes(conv);
     return panel;
 }
 
 // Offsets in scratch, the distance of planes in the two arrays and of rows among the products; of each plane, where its
-// points are in a table of 6 x 6 with the infinite ones last, and which of a walk's counts is the number of its rows.
+// points are in a table of 6 x 6 with the infinite ones last (or of a line's 10), and which of a walk's counts is the number of its rows.
 typedef struct {
     int64_t inputs, products, input_plane, product_plane, columns, size;
     int64_t planes;
@@ -42,10 +56,12 @@ static inline int64_t ck_winograd_fewest(int64_t i, int64_t m) { return i == 0 |
 
 static ck_winograd_layout ck_winograd_layout_of(const ck_winograd_conv *conv) {
     const ck_conv2d_shape *s = &conv->shape;
-    const int64_t n = conv->m + 2, planes = n * n, groups = (s->groups + conv->chunks - 1) / conv->chunks;
+    const int64_t n = conv->m + 2, planes = ck_winograd_planes(conv), groups = (s->groups + conv->chunks - 1) / conv->chunks;
     const int64_t channels = rounded_up(groups * (s->c / s->groups), 16);
     ck_winograd_layout layout = {.planes = planes};
-    for (int64_t i = 0; i < n; i++)
+    // All tiles of a line have all points: at its end, some of the outputs are computed for nothing.
+    for (int64_t i = 0; i < planes && ck_winograd_is_line(s); i++) layout.slot[i] = (uint8_t)i;
+    for (int64_t i = 0; i < n && !ck_winograd_is_line(s); i++)
         for (int64_t j = 0; j < n; j++) {
             layout.slot[i * n + j] = (uint8_t)((i < n - 1 ? i : 5) * 6 + (j < n - 1 ? j : 5));
             layout.count[i * n + j] =
@@ -77,8 +93,9 @@ typedef struct {
 } ck_winograd_walk;
 
 static void ck_winograd_set_extent(const ck_winograd_conv *conv, ck_winograd_tile *tile) {
-    tile->r_h = min_of(conv->m, conv->shape.oh - tile->h * conv->m);
-    tile->r_w = min_of(conv->m, conv->shape.ow - tile->w * conv->m);
+    const int64_t m_h = ck_winograd_tile_h(conv), m_w = ck_winograd_tile_w(conv);
+    tile->r_h = min_of(m_h, conv->shape.oh - tile->h * m_h);
+    tile->r_w = min_of(m_w, conv->shape.ow - tile->w * m_w);
 }
 
 static ck_winograd_walk ck_winograd_start(const ck_winograd_conv *conv, int64_t block) {
@@ -132,10 +149,15 @@ static int64_t ck_winograd_tile_size(const ck_conv2d_shape *s) {
 }
 
 bool ck_winograd_suits(const ck_conv2d_shape *s) {
-    if (s->kh != 3 || s->kw != 3 || s->stride_h != 1 || s->stride_w != 1 || s->dilation_h != 1 || s->dilation_w != 1 ||
-        s->pad_top < 0 || s->pad_top > 2 || s->pad_left < 0 || s->pad_left > 2)
+    const bool is_line = (s->kh == 1 && s->kw == CK_LINE_TAPS) || (s->kh == CK_LINE_TAPS && s->kw == 1);
+    if ((!is_line && (s->kh != 3 || s->kw != 3)) || s->stride_h != 1 || s->stride_w != 1 || s->dilation_h != 1 ||
+        s->dilation_w != 1 || s->pad_top < 0 || s->pad_top >= s->kh || s->pad_left < 0 || s->pad_left >= s->kw)
         return false;
     const int64_t pixels = s->n * s->oh * s->ow, inputs = s->c / s->groups, outputs = s->o / s->groups;
+    // Few pixels: ten planes of weights take longer to come than seven. A line of one or two: most of a tile would be for
+    // nothing.
+    if (is_line)
+        return s->groups == 1 && inputs >= 16 && outputs >= 16 && pixels > 128 && (s->kh == 1 ? s->ow : s->oh) >= 3;
     // One image of 4 x 4 x 512, weights from afar: 79 and 86 GFLOP/s counted direct with m = 2,
     // 98 and 101 without Winograd.
     if (pixels <= 16 && ck_winograd_is_heavy(s)) return false;
@@ -150,15 +172,18 @@ bool ck_winograd_suits(const ck_conv2d_shape *s) {
 void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
     const ck_conv2d_shape *s = &conv->shape;
     conv->level = ck_level_current();
+    const bool is_line = ck_winograd_is_line(s);
+    if (is_line) conv->m = 4;
     if (conv->m < 2 || conv->m > 4) conv->m = ck_winograd_tile_size(s);
-    const int64_t m = conv->m, planes = (m + 2) * (m + 2), panel = ck_winograd_widest(conv->level);
+    const int64_t m_h = ck_winograd_tile_h(conv), m_w = ck_winograd_tile_w(conv);
+    const int64_t planes = ck_winograd_planes(conv), panel = ck_winograd_widest(conv->level);
     const int64_t channels = s->c / s->groups, outputs = s->o / s->groups;
     threads = max_of(1, threads);
     conv->panels = s->groups * ((outputs + panel - 1) / panel);
-    conv->tiles_h = (s->oh + m - 1) / m;
-    conv->tiles_w = (s->ow + m - 1) / m;
+    conv->tiles_h = (s->oh + m_h - 1) / m_h;
+    conv->tiles_w = (s->ow + m_w - 1) / m_w;
     const int64_t tiles = max_of(1, s->n * conv->tiles_h * conv->tiles_w);
-    const int64_t most = 24;
+    const int64_t most = is_line ? 72 : 24;  // so that what is transformed stays in the second-level cache
     const int64_t blocks = (tiles + most - 1) / most;
     // Groups that together have as many channels as the transforms need to be efficient, and whole vectors of them.
     int64_t chunk = (64 + channels - 1) / channels;
@@ -180,7 +205,7 @@ void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
 
 int64_t ck_winograd_weights(const ck_winograd_conv *conv) {
     const ck_conv2d_shape *s = &conv->shape;
-    return rounded_up(s->o / s->groups, ck_winograd_grain(conv->level)) * s->c * (conv->m + 2) * (conv->m + 2);
+    return rounded_up(s->o / s->groups, ck_winograd_grain(conv->level)) * s->c * ck_winograd_planes(conv);
 }
 
 void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end, float *packed) {

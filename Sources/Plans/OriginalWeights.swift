@@ -23,7 +23,8 @@ struct OriginalWeights: Sendable {
     init?(
         _ weights: ProductWeights, _ packed: PackedWeights, _ kernel: some ProductKernel, values: UnsafePointer<Float>
     ) {
-        guard weights.base.count >= Self.least, let kernel = kernel as? any UnpackableKernel, weights.inputScale == nil
+        guard weights.base.count >= Self.least, let kernel = kernel as? any UnpackableKernel, kernel.unpacks,
+            weights.inputScale == nil
         else { return nil }
         (self.packed, self.kernel, order, rows) = (packed, kernel, weights.inputOrder, weights.outputs)
         if type(of: kernel).unpacksExactly, weights.outputScale == nil {

@@ -65,8 +65,11 @@ extension KernelTests {
                         (shape.pad_top, shape.pad_left) = (pick(0, 1), pick(0, 1))
                     }
                 case .winograd:
-                    (shape.kh, shape.kw) = (3, 3)
-                    (shape.pad_top, shape.pad_left) = (pick(0, 1, 2), pick(0, 1, 2))
+                    (shape.kh, shape.kw) = pick((3, 3), (3, 3), (1, 7), (7, 1))
+                    func pad(_ kernel: Int64) -> Int64 {
+                        kernel == 1 ? 0 : kernel == 3 ? pick(0, 1, 2) : pick(0, 3, 3, 6)
+                    }
+                    (shape.pad_top, shape.pad_left) = (pad(shape.kh), pad(shape.kw))
                     shape.groups = pick(1, 1, 2, 3, 10)
                     shape.c = shape.groups * pick(1, 3, 8, 16, 30, 64)
                     shape.o = shape.groups * pick(1, 7, 8, 16, 24, 31, 33, 80)
@@ -326,9 +329,9 @@ extension KernelTests {
 
         /// Smaller tiles, for weights that are packed for few pixels.
         @Test(arguments: [2, 3, 4]) func winogradTilesOfEachSizeAgree(m: Int64) {
-            for seed in 0..<30 {
+            for seed in 0..<60 {
                 var random = Random(seed + 1000)
-                guard var problem = Problem(.winograd, &random) else { continue }
+                guard var problem = Problem(.winograd, &random), problem.shape.kh == 3 else { continue }
                 problem.epilogue.combine = CK_COMBINE_NONE
                 let operands = Operands(problem, &random)
                 let expected = operands.expected(0)
@@ -524,6 +527,25 @@ extension KernelTests {
                 #expect(!ck_winograd_suits([other]), "change \(index)")
             }
             #expect(!ck_winograd_suits([Self.winogradShape(c: 512, o: 512, images: 1, size: 4)]))
+            for (kh, kw) in [(1, 7), (7, 1)] as [(Int64, Int64)] {
+                func line(_ size: Int) -> ck_conv2d_shape {
+                    var line = Self.winogradShape(c: 160, o: 192, images: 1, size: size)
+                    (line.kh, line.kw, line.pad_top, line.pad_left) = (kh, kw, kh / 2, kw / 2)
+                    return line
+                }
+                #expect(ck_winograd_suits([line(17)]) && !ck_winograd_suits([line(11)]))
+                let changes: [(inout ck_conv2d_shape) -> Void] = [
+                    { ($0.kh, $0.kw) = (7, 7) }, { ($0.kh, $0.kw) = (1, 1) }, { $0.stride_w = 2 },
+                    { $0.dilation_h = 2 },
+                    { $0.groups = 2 }, { $0.pad_top = kh }, { $0.pad_left = kw }, { $0.c = 15 }, { $0.o = 15 },
+                    { ($0.oh, $0.ow) = kh == 1 ? (200, 2) : (2, 200) },
+                ]
+                for (index, change) in changes.enumerated() {
+                    var other = line(17)
+                    change(&other)
+                    #expect(!ck_winograd_suits([other]), "\(kh) x \(kw), change \(index)")
+                }
+            }
             for (groups, size, suits) in [(8, 14, true), (2, 7, true), (4, 7, false)] {
                 var grouped = Self.winogradShape(c: 64, o: 64, images: 1, size: size)
                 grouped.groups = groups.int64

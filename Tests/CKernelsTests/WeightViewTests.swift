@@ -14,6 +14,8 @@ extension KernelTests {
             .init(h: 9, w: 9, c: 70, o: 33, k: (3, 3), pad: (1, 1)),
             .init(h: 9, w: 9, c: 72, o: 120, k: (3, 3), pad: (1, 1), groups: 3),
             .init(h: 4, w: 5, c: 12, o: 20, k: (2, 5), pad: (1, 2)),
+            .init(h: 9, w: 17, c: 40, o: 33, k: (1, 7), pad: (0, 3)),
+            .init(h: 17, w: 9, c: 40, o: 33, k: (7, 1), pad: (3, 0)),
             .init(h: 4, w: 5, c: 12, o: 70, k: (3, 2), pad: (1, 1), groups: 2),
         ]
 

@@ -1,5 +1,6 @@
-// 3 x 3 convolution of stride 1 for inference by Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308): tiles
-// of m x m output pixels from (m + 2)^2 products a channel pair instead of 9 m^2. Relative to a direct convolution the
+// 3 x 3, 1 x 7 and 7 x 1 convolution of stride 1 for inference by Winograd's minimal filtering (Lavin and Gray, arXiv
+// 1509.09308): tiles of m x m output pixels from (m + 2)^2 products a channel pair instead of 9 m^2, or lines of 4 from 10
+// instead of 28. Relative to a direct convolution the
 // result has an error of about 1e-6 of the output's root mean square.
 //
 //     ck_winograd_conv conv = {.shape = ..., .strides = ..., .epilogue = ...};
@@ -14,7 +15,7 @@
 #include "ck_level.h"
 
 typedef struct {
-    // 3 x 3, stride 1, dilation 1, padding 0 to 2; any sizes and groups. Not CK_COMBINE_INTERLEAVE.
+    // 3 x 3, 1 x 7 or 7 x 1, stride 1, dilation 1, padding less than the kernel; any sizes and groups. Not CK_COMBINE_INTERLEAVE.
     ck_conv2d_shape shape;
     ck_strides strides;
     ck_epilogue epilogue;
@@ -37,21 +38,21 @@ typedef struct {
 // Whether it is possible and faster than multiplying directly.
 bool ck_winograd_suits(const ck_conv2d_shape *shape);
 
-// Chooses m by itself, unless `m` is already set (2 to 4) for weights that are shared with another shape.
+// Chooses m by itself, unless `m` is already set (2 to 4; a line's is 4) for weights that are shared with another shape.
 void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads);
 
 // The floats of the packed weights.
 int64_t ck_winograd_weights(const ck_winograd_conv *conv);
 
-// Packs panels [begin, end) from [O, 3, 3, C / groups]; packed is where all panels are.
+// Packs panels [begin, end) from [O, KH, KW, C / groups]; packed is where all panels are.
 void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end, float *packed);
 
 // The same from weights that lie as `view` says; see ck_packed_conv_pack_view.
 void ck_winograd_pack_view(const ck_winograd_conv *conv, const ck_weight_view *view, int64_t begin, int64_t end,
                            float *packed);
 
-// From the packed layout of panels [begin, end) back to [O, 3, 3, C / groups], as exactly as rounding left it; conv need not be
-// the one that packed, but of the same shape, level and m.
+// From the packed layout of panels [begin, end) back to [O, 3, 3, C / groups], as exactly as rounding left it, for 3 x 3 kernels;
+// conv need not be the one that packed, but of the same shape, level and m.
 void ck_winograd_unpack(const ck_winograd_conv *conv, const float *packed, int64_t begin, int64_t end, float *weight);
 
 // Computes units [begin, end). The result does not depend on how the units are split.

@@ -47,10 +47,16 @@ extension ProductKernel {
 protocol UnpackableKernel: ProductKernel {
     /// Whether they tell it to the bit, and not only as exactly as rounding left it.
     static var unpacksExactly: Bool { get }
+    /// Whether this one's do: those of some shapes do not.
+    var unpacks: Bool { get }
     /// The number of panels of weights.
     var panels: Int64 { get }
     /// Writes the weights of panels `begin ..< end` in their own layout.
     func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>)
+}
+
+extension UnpackableKernel {
+    var unpacks: Bool { true }
 }
 
 extension ck_packed_conv: UnpackableKernel {
@@ -114,6 +120,8 @@ extension ck_winograd_conv: UnpackableKernel {
     }
 
     static var unpacksExactly: Bool { false }
+    // Seven weights from ten points would lose more than is kept.
+    var unpacks: Bool { shape.kh == shape.kw }
 
     func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>) {
         withUnsafePointer(to: self) { ck_winograd_unpack($0, packed, begin, end, weight) }
