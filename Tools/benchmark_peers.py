@@ -8,7 +8,8 @@ A cell is a model and a batch size: random weights, eval mode, float32, the same
 removed (embeddings). Each peer's best public setting for latency is used: PyTorch in both memory formats under
 inference_mode, ONNX Runtime and OpenVINO on the exported graph at full optimization. Ours runs before and after the peers
 and the mean of the two medians counts, so that a drift of the machine shows as `spread`. `ratio` is the fastest peer's time
-over ours: above 1 we are ahead.
+over ours: above 1 we are ahead. On a machine whose speed changes from second to second, `--rounds 5` takes turns five times
+and counts the least median of each; `spread` is then how far our two least are apart.
 
 The first line of the output says what the run was made with; each further line is one cell.
 """
@@ -22,10 +23,13 @@ parser.add_argument("--batches", default="1,8")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--seconds", type=float, default=1.5, help="time budget of one measurement")
 parser.add_argument("--peers", default="torch,torch_cl,ort,openvino")
+parser.add_argument("--rounds", type=int, default=1, help="how often ours and the peers take turns")
 parser.add_argument("--out", help="a file to write; what it held before is gone, unless --resume is given")
 parser.add_argument("--resume", action="store_true", help="measure only what is not in the file yet")
 args = parser.parse_args()
 wanted = args.peers.split(",")
+if args.rounds < 1:
+    parser.error("--rounds must be at least 1")
 if unknown := set(wanted) - {"torch", "torch_cl", "ort", "openvino"}:
     parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
@@ -57,12 +61,12 @@ def description():
         versions[{"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[package]] = \
             importlib.metadata.version(package)
     shown = ["Tools/benchmark_peers.py"]
-    for name in ("models", "batches", "threads", "seconds", "peers"):
+    for name in ("models", "batches", "threads", "seconds", "peers", "rounds"):
         value = getattr(args, name)
         if value != parser.get_default(name):
             shown.append(f"--{name} {value}")
     return {"date": str(datetime.date.today()), "command": " ".join(shown), "threads": args.threads,
-            "processor": found(r"^Model name:(.*)", lscpu) or platform.processor() or "unknown",
+            "rounds": args.rounds, "processor": found(r"^Model name:(.*)", lscpu) or platform.processor() or "unknown",
             "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "L2": found(r"^L2 cache:(.*)", lscpu), "L3": found(r"^L3 cache:(.*)", lscpu),
             "instruction_set": found(r"^instruction set\s+(\S+)", doctor),
@@ -102,47 +106,52 @@ def bare(name):
 
 
 def peers(name, batch, size):
-    result = {}
+    """Yields, once a round, each peer's median."""
     model = bare(name)
     x = torch.randn(batch, 3, size, size)
-    torch.backends.mha.set_fastpath_enabled(True)
-    with torch.inference_mode():
-        if "torch" in wanted:
-            result["torch"] = median_ms(lambda: model(x))
-        if "torch_cl" in wanted:
-            m, c = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
-            result["torch_cl"] = median_ms(lambda: m(c))
-            model = model.to(memory_format=torch.contiguous_format)
-    if not {"ort", "openvino"} & set(wanted):
-        return result
+    data = x.numpy()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "m.onnx")
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            with torch.no_grad():
-                torch.onnx.export(model, x, path, dynamo=False, opset_version=17, input_names=["x"])
-        except Exception as error:
-            print(f"# no ONNX export of {name}: {str(error)[:120]}", file=sys.stderr)
-            return result
-        del model
-        gc.collect()
-        data = x.numpy()
-        if "ort" in wanted:
-            import onnxruntime
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = args.threads
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            feed = {session.get_inputs()[0].name: data}
-            result["ort"] = median_ms(lambda: session.run(None, feed))
-            del session
-        if "openvino" in wanted:
-            import openvino
-            compiled = openvino.Core().compile_model(path, "CPU", {
-                "INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "f32"})
-            request = compiled.create_infer_request()
-            result["openvino"] = median_ms(lambda: request.infer([data]))
-    return result
+        is_exported = bool({"ort", "openvino"} & set(wanted))
+        if is_exported:
+            torch.backends.mha.set_fastpath_enabled(False)
+            try:
+                with torch.no_grad():
+                    torch.onnx.export(model, x, path, dynamo=False, opset_version=17, input_names=["x"])
+            except Exception as error:
+                print(f"# no ONNX export of {name}: {str(error)[:120]}", file=sys.stderr)
+                is_exported = False
+        if not {"torch", "torch_cl"} & set(wanted):
+            del model
+        for _ in range(args.rounds):
+            result = {}
+            torch.backends.mha.set_fastpath_enabled(True)
+            with torch.inference_mode():
+                if "torch" in wanted:
+                    result["torch"] = median_ms(lambda: model(x))
+                if "torch_cl" in wanted:
+                    m, c = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+                    result["torch_cl"] = median_ms(lambda: m(c))
+                    model = model.to(memory_format=torch.contiguous_format)
+                    del m, c
+            gc.collect()
+            if is_exported and "ort" in wanted:
+                import onnxruntime
+                options = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = args.threads
+                session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+                feed = {session.get_inputs()[0].name: data}
+                result["ort"] = median_ms(lambda: session.run(None, feed))
+                del session
+            if is_exported and "openvino" in wanted:
+                import openvino
+                compiled = openvino.Core().compile_model(path, "CPU", {
+                    "INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_PRECISION_HINT": "f32"})
+                request = compiled.create_infer_request()
+                result["openvino"] = median_ms(lambda: request.infer([data]))
+                del compiled, request
+            yield result
 
 
 def write(row):
@@ -168,15 +177,19 @@ for name in names:
     for batch in map(int, args.batches.split(",")):
         if (name, batch) in done:
             continue
-        first = ours(name, batch)
-        row = {"model": name, "batch": batch, **peers(name, batch, 299 if name == "inception_v3" else 224)}
-        second = ours(name, batch)
+        mine, theirs = [ours(name, batch)], []
+        for result in peers(name, batch, 299 if name == "inception_v3" else 224):
+            theirs.append(result)
+            mine.append(ours(name, batch))
+        row = {"model": name, "batch": batch,
+               **{peer: min(result[peer] for result in theirs) for peer in wanted if peer in theirs[0]}}
         best = min(((row[k], k) for k in wanted if k in row), default=None)
         if best:
             row["best_peer"] = best[1]
-        if first and second:
-            row["ours"] = (first + second) / 2
-            row["spread"] = abs(first - second) / row["ours"]
+        if all(mine):
+            least, second = sorted(mine)[:2]
+            row["ours"] = least if args.rounds > 1 else (least + second) / 2
+            row["spread"] = (second - least) / row["ours"]
             if best:
                 row["ratio"] = best[0] / row["ours"]
         rows.append(row)

@@ -82,10 +82,13 @@ def text():
               "`python3 -m venv VENV && VENV/bin/pip install torch torchvision onnx onnxscript onnxruntime openvino numpy`."]
     if about:
         lines += ["The run was:", "", f"    {about['command']}"]
+    turns = ("Ours runs before and\nafter the peers; *spread* is how far the two medians are apart, as a part of their mean.")
+    if (rounds := (about or {}).get("rounds", 1)) > 1:
+        turns = (f"Ours and\nthe peers take turns {rounds} times, and the least median of each counts; *spread* is how far our "
+                 "two least are apart.")
     lines += ["",
               f"Milliseconds per batch of images of 224 x 224 pixels (299 x 299 for inception_v3), {threads}float32, random weights,",
-              "without the classifier. *ratio* is the fastest peer's time over ours: above 1 we are ahead. Ours runs before and",
-              "after the peers; *spread* is how far the two medians are apart, as a part of their mean.", "",
+              "without the classifier. *ratio* is the fastest peer's time over ours: above 1 we are ahead. " + turns, "",
               "![The fastest peer's time over ours, for each model](benchmarks.svg)", "",
               "## Summary", "",
               f"Geometric mean of the ratios of {len(cells)} cells ({len(models)} models): **{geomean(ratios):.2f}**; "
