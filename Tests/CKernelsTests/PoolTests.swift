@@ -72,6 +72,19 @@ extension KernelTests {
             #expect(total.load(ordering: .relaxed) == 9000)
         }
 
+        /// A worker may not get a processor for long. Empty chunks are over before all of some workers have begun theirs.
+        @Test func callerRunsWhatNoWorkerHasBegun() {
+            defer { ck_pool_set_threads(0) }
+            ck_pool_set_threads(16)
+            let caller = pthread_self(), byCaller = Atomic<Int64>(0)
+            let chunks = Chunks {
+                if pthread_equal(caller, pthread_self()) != 0 { byCaller.add(1, ordering: .relaxed) }
+            }
+            for _ in 0..<500 { Self.expectCover(chunks.run(16, grain: 1), 16, grain: 1) }
+            // Its own chunk of each loop, and some others.
+            #expect(byCaller.load(ordering: .relaxed) > 500)
+        }
+
         @Test func loopsInsideChunksRunInPlace() {
             defer { ck_pool_set_threads(0) }
             ck_pool_set_threads(4)
