@@ -9,7 +9,7 @@ struct BenchmarkCommand: AsyncParsableCommand {
         abstract: "Measures how long models take to compute embeddings, with random weights and images.",
         discussion: """
             A cell is a model and a batch size: one run to warm up, then runs for the given time, three at least; the \
-            median counts. The input is 224 x 224 (299 x 299 for inception_v3).
+            median counts.
             """)
 
     @Option(help: ArgumentHelp("Models, separated by commas; \"all\" for every one.", valueName: "a,b"))
@@ -17,6 +17,11 @@ struct BenchmarkCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("Batch sizes, separated by commas.", valueName: "n,m"))
     var batches = "1,8"
+
+    @Option(
+        help: ArgumentHelp(
+            "The side of the square images, in pixels; if not given, 224 (299 for inception_v3).", valueName: "pixels"))
+    var size: Int?
 
     @Option(help: "Threads; 0: as many as the process may use.")
     var threads = 0
@@ -62,6 +67,10 @@ struct BenchmarkCommand: AsyncParsableCommand {
     func validate() throws {
         guard threads >= 0 else { throw ValidationError("--threads must not be negative") }
         guard seconds >= 0, seconds.isFinite else { throw ValidationError("--seconds must be a time") }
+        if let size, size < 1 { throw ValidationError("--size must be positive") }
+        if size != nil, load != nil || growth != nil || train || embedder {
+            throw ValidationError("--size is for embeddings of batches; --train takes sizes in --cells")
+        }
         if let growth, growth < 10 { throw ValidationError("--growth needs 10 runs at least") }
         guard batchSizes != nil else { throw ValidationError("--batches must be positive numbers, not \"\(batches)\"") }
         guard trainingCells != nil else {
@@ -114,7 +123,7 @@ struct BenchmarkCommand: AsyncParsableCommand {
         if !json { print(BenchmarkResult.header) }
         for name in modelNames {
             for batch in batchSizes! {
-                let result = try BenchmarkResult.measure(name, batch: batch, seconds: seconds)
+                let result = try BenchmarkResult.measure(name, batch: batch, side: size, seconds: seconds)
                 print(json ? try result.json() : result.row)
                 fflush(nil)
             }

@@ -5,6 +5,8 @@ import Recognite
 struct BenchmarkResult: JSONLine {
     let model: String
     let batch: Int
+    /// Of the square images, in pixels.
+    let side: Int
     let threads: Int
     /// Median time of one run over the batch.
     let medianMilliseconds: Double
@@ -15,20 +17,21 @@ struct BenchmarkResult: JSONLine {
     let checksum: Double
 
     private enum CodingKeys: String, CodingKey {
-        case model, batch, threads
+        case model, batch, side, threads
         case medianMilliseconds = "median_ms"
         case imagesPerSecond = "images_per_second"
         case peakResidentMegabytes = "peak_rss_mb"
         case checksum
     }
 
-    static func measure(_ name: String, batch: Int, seconds: Double) throws -> BenchmarkResult {
-        let recognizer = try withRandomSeed(0) { try Recognizer(name) }
+    /// - Parameter side: `nil`: what the peers are measured at, also for architectures whose published weights want another
+    ///   size: 224, and 299 for Inception v3.
+    static func measure(_ name: String, batch: Int, side: Int?, seconds: Double) throws -> BenchmarkResult {
+        let side = side ?? (name == "inception_v3" ? 299 : 224)
+        let recognizer = try withRandomSeed(0) { try Recognizer(name, imageSize: fixedSize(of: name, side: side)) }
         recognizer.eval()
-        // What the peers are measured at, also for architectures whose published weights want another size.
-        let size = name == "inception_v3" ? 299 : 224
         var source = RandomSource(seed: 1)
-        let images = Tensor(shape: [batch, size, size, 3]) { target in
+        let images = Tensor(shape: [batch, side, side, 3]) { target in
             for index in target.indices { target[index] = Float(source.normal()) }
         }
         let run = { GradientMode.disabled { recognizer(images) } }
@@ -43,9 +46,14 @@ struct BenchmarkResult: JSONLine {
         let median = (times[(times.count - 1) / 2] + times[times.count / 2]) / 2
         let checksum = output.scalars.enumerated().reduce(0.0) { $0 + Double($1.element) * Double($1.offset + 1) }
         return BenchmarkResult(
-            model: name, batch: batch, threads: Engine.threads, medianMilliseconds: median,
+            model: name, batch: batch, side: side, threads: Engine.threads, medianMilliseconds: median,
             imagesPerSecond: 1000 * Double(batch) / median, peakResidentMegabytes: peakResidentMegabytes(),
             checksum: checksum)
+    }
+
+    /// The side that a model must be made for to take images of `side`: `nil` where it takes those of any size.
+    static func fixedSize(of name: String, side: Int) throws -> Int? {
+        try ModelRegistry.entry(name).hasFixedInputSize ? side : nil
     }
 
     /// What the process holds now; where the system does not say, the most that it has held.

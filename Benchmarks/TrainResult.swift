@@ -46,7 +46,9 @@ struct TrainResult: JSONLine {
     static func measure(_ cell: Cell, checkpointed: Bool, seconds: Double) throws -> TrainResult {
         let classes = 1000
         let recognizer = try withRandomSeed(0) {
-            try Recognizer(cell.model, numClasses: classes, normalize: false, imageSize: imageSize(cell))
+            try Recognizer(
+                cell.model, numClasses: classes, normalize: false,
+                imageSize: BenchmarkResult.fixedSize(of: cell.model, side: cell.side))
         }
         recognizer.train()
         recognizer.checkpointBlocks(checkpointed)
@@ -86,11 +88,6 @@ struct TrainResult: JSONLine {
         let seconds = Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
         let microseconds = Double(usage.ru_utime.tv_usec) + Double(usage.ru_stime.tv_usec)
         return 1000 * seconds + microseconds / 1000
-    }
-
-    /// The side that the model must be made for: only where it is fixed.
-    private static func imageSize(_ cell: Cell) -> Int? {
-        cell.model.hasPrefix("vit_") || cell.model == "maxvit_t" ? cell.side : nil
     }
 
     var text: String {

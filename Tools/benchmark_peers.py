@@ -20,6 +20,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--ours", required=True, help="path of recognite-benchmark; `recognite` beside it says versions")
 parser.add_argument("--models", default="all")
 parser.add_argument("--batches", default="1,8")
+parser.add_argument("--size", type=int, help="the side of the images; if not given, 224 (299 for inception_v3)")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--seconds", type=float, default=1.5, help="time budget of one measurement")
 parser.add_argument("--peers", default="torch,torch_cl,ort,openvino")
@@ -61,12 +62,12 @@ def description():
         versions[{"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[package]] = \
             importlib.metadata.version(package)
     shown = ["Tools/benchmark_peers.py"]
-    for name in ("models", "batches", "threads", "seconds", "peers", "rounds"):
+    for name in ("models", "batches", "size", "threads", "seconds", "peers", "rounds"):
         value = getattr(args, name)
         if value != parser.get_default(name):
             shown.append(f"--{name} {value}")
     return {"date": str(datetime.date.today()), "command": " ".join(shown), "threads": args.threads,
-            "rounds": args.rounds, "processor": found(r"^Model name:(.*)", lscpu) or platform.processor() or "unknown",
+            "size": args.size, "rounds": args.rounds, "processor": found(r"^Model name:(.*)", lscpu) or platform.processor() or "unknown",
             "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "L2": found(r"^L2 cache:(.*)", lscpu), "L3": found(r"^L3 cache:(.*)", lscpu),
             "instruction_set": found(r"^instruction set\s+(\S+)", doctor),
@@ -83,9 +84,9 @@ def median_ms(run):
     return float(np.median(times)) * 1e3
 
 
-def ours(model, batch):
+def ours(model, batch, size):
     done = subprocess.run(
-        [args.ours, "--models", model, "--batches", str(batch), "--threads", str(args.threads),
+        [args.ours, "--models", model, "--batches", str(batch), "--size", str(size), "--threads", str(args.threads),
          "--seconds", str(args.seconds), "--json"], capture_output=True, text=True)
     if done.returncode:
         print(f"# ours failed on {model}: {done.stderr.strip()[-300:]}", file=sys.stderr)
@@ -93,8 +94,14 @@ def ours(model, batch):
     return json.loads(done.stdout.strip().splitlines()[-1])["median_ms"]
 
 
-def bare(name):
-    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+def bare(name, size):
+    extra = {}
+    if name in ("googlenet", "inception_v3"):
+        extra["init_weights"] = False
+    elif name.startswith("vit_"):
+        extra["image_size"] = size
+    elif name == "maxvit_t":
+        extra["input_size"] = (size, size)
     model = torchvision.models.get_model(name, weights=None, **extra).eval()
     path = list(model.named_children())[-1][0]
     last = getattr(model, path)
@@ -107,7 +114,7 @@ def bare(name):
 
 def peers(name, batch, size):
     """Yields, once a round, each peer's median."""
-    model = bare(name)
+    model = bare(name, size)
     x = torch.randn(batch, 3, size, size)
     data = x.numpy()
     with tempfile.TemporaryDirectory() as folder:
@@ -169,19 +176,20 @@ else:
     if args.out:
         open(args.out, "w").close()
     write(description())
-done = {(row["model"], row["batch"]) for row in rows}
+done = {(row["model"], row["batch"], row["size"]) for row in rows}
 # All that torchvision has but SqueezeNet, which has no fully-connected layer to cut off.
 names = args.models.split(",") if args.models != "all" else [
     name for name in torchvision.models.list_models(module=torchvision.models) if not name.startswith("squeezenet")]
 for name in names:
     for batch in map(int, args.batches.split(",")):
-        if (name, batch) in done:
+        size = args.size or (299 if name == "inception_v3" else 224)
+        if (name, batch, size) in done:
             continue
-        mine, theirs = [ours(name, batch)], []
-        for result in peers(name, batch, 299 if name == "inception_v3" else 224):
+        mine, theirs = [ours(name, batch, size)], []
+        for result in peers(name, batch, size):
             theirs.append(result)
-            mine.append(ours(name, batch))
-        row = {"model": name, "batch": batch,
+            mine.append(ours(name, batch, size))
+        row = {"model": name, "batch": batch, "size": size,
                **{peer: min(result[peer] for result in theirs) for peer in wanted if peer in theirs[0]}}
         best = min(((row[k], k) for k in wanted if k in row), default=None)
         if best:

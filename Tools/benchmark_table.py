@@ -86,8 +86,10 @@ def text():
     if (rounds := (about or {}).get("rounds", 1)) > 1:
         turns = (f"Ours and\nthe peers take turns {rounds} times, and the least median of each counts; *spread* is how far our "
                  "two least are apart.")
+    size = (about or {}).get("size")
+    pixels = f"{size} x {size} pixels" if size else "224 x 224 pixels (299 x 299 for inception_v3)"
     lines += ["",
-              f"Milliseconds per batch of images of 224 x 224 pixels (299 x 299 for inception_v3), {threads}float32, random weights,",
+              f"Milliseconds per batch of images of {pixels}, {threads}float32, random weights,",
               "without the classifier. *ratio* is the fastest peer's time over ours: above 1 we are ahead. " + turns, "",
               "![The fastest peer's time over ours, for each model](benchmarks.svg)", "",
               "## Summary", "",
