@@ -1,18 +1,27 @@
 import CKernels
 import Tensors
 
-/// One run of steps: where the memory is, and on how many threads.
+/// One run of steps over a group of images: where the memory is, and on how many threads.
 struct Execution {
-    /// The arena of the image, and that of the batch.
+    /// Elements from one image's input to the next, from one output to the next, and of the arena of one image.
+    struct Sizes {
+        let input: Int
+        let output: Int
+        let arena: Int
+    }
+
+    let sizes: Sizes
+    /// The arena of the image; with a group of images, those of as many as run at once.
     let arena: UnsafeMutablePointer<Float>
-    let batchArena: UnsafeMutablePointer<Float>
-    /// The image's input and output; those of the first image for steps on the whole batch.
+    /// What all images of the group have at once.
+    let groupArena: UnsafeMutablePointer<Float>
+    /// The image's input and output; those of the first image for steps on the whole group.
     let input: UnsafePointer<Float>
     let output: UnsafeMutablePointer<Float>
-    /// Images of the whole batch.
-    let batch: Int
-    /// The image that the steps work on; 0 for steps on the whole batch.
-    let image: Int
+    /// Images of the group.
+    let images: Int
+    /// The image that the steps work on; 0 for steps on the whole group.
+    var image = 0
     /// The most parts that a step's work is divided into: the number of threads that the plan was made for, or 1. There is
     /// scratch memory for so many, whatever the engine's number of threads is meanwhile.
     let threads: Int
@@ -23,7 +32,7 @@ struct Execution {
     func pointer(_ location: MemoryLayout.Location) -> UnsafeMutablePointer<Float> {
         switch location {
         case .arena(let offset): arena + offset
-        case .batchArena(let base, let size, let offset): batchArena + (base * batch + size * image + offset)
+        case .groupArena(let base, let size, let offset): groupArena + (base * images + size * image + offset)
         case .input(let offset): UnsafeMutablePointer(mutating: input) + offset
         case .output(let offset): output + offset
         case .constant(let tensor): tensor.mutablePointer
@@ -31,6 +40,31 @@ struct Execution {
     }
 
     var isParallel: Bool { threads > 1 }
+
+    /// So many images of a group run at once, each on one thread; the rest run one after the other on all threads.
+    static func imagesAlone(_ images: Int, threads: Int) -> Int { threads > 1 ? images / threads * threads : 0 }
+
+    /// Calls `body` with each image of the group.
+    func forEachImage(_ body: (Execution) -> Void) {
+        let alone = Self.imagesAlone(images, threads: threads)
+        if alone > 0 {
+            parallelFor(threads, grain: 1) { first, last in
+                for part in first..<last {
+                    for image in alone * part / threads..<alone * (part + 1) / threads {
+                        body(on(image, part: part, threads: 1))
+                    }
+                }
+            }
+        }
+        for image in alone..<images { body(on(image, part: 0, threads: threads)) }
+    }
+
+    private func on(_ image: Int, part: Int, threads: Int) -> Execution {
+        Execution(
+            sizes: sizes, arena: arena + part * sizes.arena, groupArena: groupArena, input: input + image * sizes.input,
+            output: output + image * sizes.output, images: images, image: image, threads: threads,
+            scratch: scratch(ofPart: part), scratchSize: scratchSize)
+    }
 
     /// Runs `body(begin, end, part)` on parts of `0 ..< units` of at least `grain` units each, numbered from 0.
     func forEachPart(_ units: Int64, grain: Int64 = 1, _ body: (Int64, Int64, Int) -> Void) {

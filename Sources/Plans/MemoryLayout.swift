@@ -7,15 +7,15 @@ struct MemoryLayout {
     struct Place {
         var location: Location
         var rowStride: Int
-        /// Elements from one image to the next, where all images of a batch lie together.
+        /// Elements from one image to the next, where all images of a group lie together.
         var imageStride: Int
     }
 
     enum Location: Equatable {
         /// The arena of one image.
         case arena(offset: Int)
-        /// The arena of the whole batch, in which image i's part begins at `base · batch + size · i + offset`.
-        case batchArena(base: Int, size: Int, offset: Int)
+        /// The arena of a group of images, in which image i's part begins at `base · images + size · i + offset`.
+        case groupArena(base: Int, size: Int, offset: Int)
         case input(offset: Int)
         case output(offset: Int)
         case constant(Tensor)
@@ -24,7 +24,7 @@ struct MemoryLayout {
             switch (a, b) {
             case (.arena(let a), .arena(let b)), (.input(let a), .input(let b)), (.output(let a), .output(let b)):
                 a == b
-            case (.batchArena(let a, _, let offsetA), .batchArena(let b, _, let offsetB)):
+            case (.groupArena(let a, _, let offsetA), .groupArena(let b, _, let offsetB)):
                 a == b && offsetA == offsetB
             default: false
             }
@@ -34,8 +34,8 @@ struct MemoryLayout {
         func advanced(by offset: Int) -> Location {
             switch self {
             case .arena(let start): .arena(offset: start + offset)
-            case .batchArena(let base, let size, let start):
-                .batchArena(base: base, size: size, offset: start + offset)
+            case .groupArena(let base, let size, let start):
+                .groupArena(base: base, size: size, offset: start + offset)
             case .input(let start): .input(offset: start + offset)
             case .output(let start): .output(offset: start + offset)
             case .constant: preconditionFailure("MemoryLayout: a place within a constant")
@@ -43,9 +43,9 @@ struct MemoryLayout {
         }
     }
 
-    /// Elements of the arena of one image, and of each image in that of the batch.
+    /// Elements of the arena of one image, and of each image in that of a group.
     private(set) var arenaSize = 0
-    private(set) var batchArenaSize = 0
+    private(set) var groupArenaSize = 0
     private var places: [Int: Place] = [:]
 
     func place(of value: Graph.Value) -> Place { places[value.id]! }
@@ -74,8 +74,8 @@ struct MemoryLayout {
         }
     }
 
-    /// - Parameter firstBatchNode: the first of the nodes that run on the whole batch at once.
-    init(_ graph: Graph, firstBatchNode: Int) {
+    /// - Parameter firstGroupNode: the first of the nodes that run on a group of images at once.
+    init(_ graph: Graph, firstGroupNode: Int) {
         /// Where each value begins in which memory, and its row stride unless that is a part of other memory.
         var storages: [Int: (storage: Storage, offset: Int, rowStride: Int)] = [:]
         func ownStorage(_ value: Graph.Value) {
@@ -149,9 +149,9 @@ struct MemoryLayout {
         }
         let ordered = roots.values.sorted { ($0.count, $1.first) > ($1.count, $0.first) }
         var offsets: [ObjectIdentifier: Int] = [:]
-        let inBatch = { (storage: Storage) in storage.last >= firstBatchNode }
-        arenaSize = Self.arrange(ordered.filter { !inBatch($0) }, &offsets)
-        batchArenaSize = Self.arrange(ordered.filter(inBatch), &offsets)
+        let inGroup = { (storage: Storage) in storage.last >= firstGroupNode }
+        arenaSize = Self.arrange(ordered.filter { !inGroup($0) }, &offsets)
+        groupArenaSize = Self.arrange(ordered.filter(inGroup), &offsets)
 
         for (id, (storage, offset, rowStride)) in storages {
             let (root, outer) = storage.root
@@ -160,8 +160,8 @@ struct MemoryLayout {
                 location = .input(offset: outer + offset)
             } else if outputIsPlain, root === outputRoot {
                 location = .output(offset: outer + offset)
-            } else if inBatch(root) {
-                location = .batchArena(
+            } else if inGroup(root) {
+                location = .groupArena(
                     base: offsets[ObjectIdentifier(root)]!, size: root.count, offset: outer + offset)
             } else {
                 location = .arena(offset: offsets[ObjectIdentifier(root)]! + outer + offset)

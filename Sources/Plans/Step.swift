@@ -2,8 +2,6 @@ import CKernels
 import Tensors
 
 /// One step of a plan: what it reads and writes, and how it runs.
-///
-/// A step that can run on a whole batch at once (``runsOnBatches``) does so where it has `execution.batch` rows.
 protocol Step: Sendable {
     /// The kernel's name, for descriptions.
     var kernel: String { get }
@@ -16,18 +14,38 @@ protocol Step: Sendable {
     var detail: String { get }
 
     func run(_ execution: Execution)
+
+    /// The step as it computes all images of a group together; `nil` where it cannot, or image by image is faster.
+    func onGroup(of images: Int, threads: Int) -> (any Step)?
 }
 
 extension Step {
     var detail: String { "" }
+
+    func onGroup(of images: Int, threads: Int) -> (any Step)? { nil }
 }
 
-/// A step that runs on the rows of a whole batch at once: its values have one row for each image.
-protocol BatchStep: Step {
-    /// Elements of scratch memory that each thread needs for a batch of this size.
-    func scratchSize(batch: Int, threads: Int) -> Int
+/// A step that runs on a group of images.
+enum GroupStep: Sendable {
+    case together(any Step)
+    case imageByImage(any Step)
 
-    func runOnBatch(_ execution: Execution)
+    init(_ step: any Step, images: Int, threads: Int) {
+        self = step.onGroup(of: images, threads: threads).map(GroupStep.together) ?? .imageByImage(step)
+    }
+
+    var scratchSize: Int {
+        switch self {
+        case .together(let step), .imageByImage(let step): step.scratchSize
+        }
+    }
+
+    func run(_ execution: Execution) {
+        switch self {
+        case .together(let step): step.run(execution)
+        case .imageByImage(let step): execution.forEachImage(step.run)
+        }
+    }
 }
 
 /// A value's place with its extent.
@@ -62,5 +80,12 @@ struct Operand: Sendable {
     }
 
     var isDense: Bool { rowStride == width }
+
+    /// The distance of rows where those of all images of a group follow each other; `nil` where they do not.
+    var groupRowStride: Int? {
+        let stride = rows == 1 ? imageStride : rowStride
+        return stride * rows == imageStride && stride > 0 ? stride : nil
+    }
+
     var count: Int { rows * width }
 }

@@ -49,7 +49,7 @@ extension MemoryLayout.Location {
     var summary: String {
         switch self {
         case .arena(let offset): "\(offset)"
-        case .batchArena(let base, _, let offset): "batch \(base + offset)"
+        case .groupArena(let base, _, let offset): "group \(base + offset)"
         case .input(let offset): "input \(offset)"
         case .output(let offset): "output \(offset)"
         case .constant: "constant"

@@ -2,13 +2,15 @@ import CKernels
 import Tensors
 
 /// An operation that has no kernel of its own in plans: evaluated as in training, on tensors over the plan's memory.
-struct OperationStep: BatchStep {
+struct OperationStep: Step {
     var kernel: String { operation.name }
     let scratchSize = 0
     let multiplyAdds: Int
     private let operation: any Operation
     private let inputs: [Operand]
     private let output: Operand
+    /// So many images at once.
+    private var images = 1
 
     init(_ operation: any Operation, _ node: Graph.Node, _ layout: MemoryLayout) {
         self.operation = operation
@@ -17,21 +19,30 @@ struct OperationStep: BatchStep {
         multiplyAdds = operation.multiplyAdds(node.inputs.map(\.shape), output: node.output.shape)
     }
 
-    func run(_ execution: Execution) { run(execution, images: 1) }
-
-    func scratchSize(batch: Int, threads: Int) -> Int { 0 }
-
-    func runOnBatch(_ execution: Execution) { run(execution, images: execution.batch) }
-
-    private func run(_ execution: Execution, images: Int) {
+    func run(_ execution: Execution) {
         let tensors = inputs.map { $0.tensor(execution, images: images) }
         let shape = operation.outputShape(tensors.map(\.shape))
         let result = operation.evaluate(tensors, outputShape: shape, needs: tensors.map { _ in false }).0
         output.write(result, execution, images: images)
     }
+
+    func onGroup(of images: Int, threads: Int) -> (any Step)? {
+        guard operation is NormOperation || operation is BinaryOperation || operation is ActivationOperation,
+            output.isOneRow, inputs.allSatisfy(\.isOneRow)
+        else { return nil }
+        var step = self
+        step.images = images
+        return step
+    }
 }
 
 extension Operand {
+    /// Whether an image has one row of it, so that a group of images has a matrix.
+    fileprivate var isOneRow: Bool {
+        if case .constant = location { return false }
+        return shape.count == 2 && shape[0] == 1
+    }
+
     /// The value as a tensor, over the plan's memory where it lies dense there.
     fileprivate func tensor(_ execution: Execution, images: Int) -> Tensor {
         if case .constant(let tensor) = location { return tensor }

@@ -17,6 +17,10 @@ protocol ProductKernel: Sendable {
 
     init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue)
 
+    /// The kernel for a group of images, of which each value's rows follow each other at these distances, yet to be prepared;
+    /// `nil` where image by image is better, or the only way.
+    func onGroup(of images: Int, _ strides: ck_strides) -> Self?
+
     /// Chooses how the work is divided.
     mutating func prepare(threads: Int)
 
@@ -35,6 +39,8 @@ protocol ProductKernel: Sendable {
 
 extension ProductKernel {
     var algorithm: String { Self.name }
+
+    func onGroup(of images: Int, _ strides: ck_strides) -> Self? { nil }
 
     func prepared(threads: Int) -> Self {
         var kernel = self
@@ -67,6 +73,14 @@ extension ck_packed_conv: UnpackableKernel {
         self.init()
         (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
         prologue = CK_PROLOGUE_NONE
+    }
+
+    func onGroup(of images: Int, _ strides: ck_strides) -> Self? {
+        // Strassen's products mix rows, which must be one image's.
+        if strassen { return nil }
+        var conv = self
+        (conv.shape.n, conv.strides, conv.mixes_rows) = (Int64(images), strides, false)
+        return conv
     }
 
     mutating func prepare(threads: Int) { ck_packed_conv_prepare(&self, Int64(threads)) }
@@ -106,6 +120,12 @@ extension ck_winograd_conv: UnpackableKernel {
     init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
         self.init()
         (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
+    }
+
+    func onGroup(of images: Int, _ strides: ck_strides) -> Self? {
+        var conv = self
+        (conv.shape.n, conv.strides) = (Int64(images), strides)
+        return conv
     }
 
     mutating func prepare(threads: Int) { ck_winograd_prepare(&self, Int64(threads)) }

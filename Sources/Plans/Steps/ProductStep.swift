@@ -48,7 +48,24 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         run(execution, execution.isParallel && multiplyAdds > 1 << 15 ? parallel : serial)
     }
 
-    fileprivate func run(_ execution: Execution, _ kernel: Kernel) {
+    func onGroup(of images: Int, threads: Int) -> (any Step)? {
+        guard sums == nil, extras.suitGroups, let xStride = x.groupRowStride, let yStride = y.groupRowStride,
+            let residualStride = residual.map(\.groupRowStride) ?? 0
+        else { return nil }
+        let strides = ck_strides(x: Int64(xStride), y: Int64(yStride), residual: Int64(residualStride))
+        guard let kernel = serial.onGroup(of: images, strides) else { return nil }
+        return ProductStep(self, kernel, images: images, threads: threads)
+    }
+
+    /// Another step with a kernel for a group of images.
+    private init(_ one: ProductStep, _ kernel: Kernel, images: Int, threads: Int) {
+        (x, y, residual, sums, extras) = (one.x, one.y, one.residual, nil, one.extras)
+        (weights, bias, detail) = (one.weights, one.bias, one.detail)
+        multiplyAdds = one.multiplyAdds * images
+        (parallel, serial) = (kernel.prepared(threads: threads), kernel.prepared(threads: 1))
+    }
+
+    private func run(_ execution: Execution, _ kernel: Kernel) {
         bias.withOptionalPointer { bias in
             let operands = ck_operands(
                 x: execution.pointer(x.location), weight: weights.pointer, bias: bias,
@@ -63,25 +80,6 @@ struct ProductStep<Kernel: ProductKernel>: Step {
                 }
             }
         }
-    }
-}
-
-extension ProductStep: BatchStep where Kernel == ck_packed_conv {
-    func scratchSize(batch: Int, threads: Int) -> Int { Int(kernel(batch: batch, threads: threads).scratch) }
-
-    func runOnBatch(_ execution: Execution) {
-        run(execution, kernel(batch: execution.batch, threads: execution.threads))
-    }
-
-    /// One row for each image.
-    private func kernel(batch: Int, threads: Int) -> ck_packed_conv {
-        var conv = parallel
-        conv.shape.w = Int64(batch)
-        conv.shape.ow = Int64(batch)
-        conv.strides = ck_strides(
-            x: Int64(x.imageStride), y: Int64(y.imageStride), residual: Int64(residual?.imageStride ?? 0))
-        conv.mixes_rows = false
-        return conv.prepared(threads: threads)
     }
 }
 
@@ -106,6 +104,12 @@ private struct Extras {
         }
         self.imageScale = imageScale
         (inputRows, outputRows, padding) = (product.inputRows, product.outputRows, product.padding)
+    }
+
+    /// Whether they serve all images of a group: an order of rows is one image's, and scales are read one image's behind the
+    /// other's.
+    var suitGroups: Bool {
+        inputRows == nil && outputRows == nil && imageScale.map { $0.groupRowStride == $0.width } ?? true
     }
 
     func withPointers(_ execution: Execution, _ body: (ck_packed_extras) -> Void) {
