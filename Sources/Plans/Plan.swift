@@ -182,11 +182,20 @@ package final class Plan: Sendable {
     /// A part's size, so that the next one begins on a cache line of its own.
     private static func padded(_ size: Int) -> Int { (size + 31) & ~15 }
 
+    /// Few sizes of large blocks, so that those of plans that are gone serve others.
+    private static func blockSize(_ count: Int) -> Int {
+        let step = 1 << 18
+        return count < step ? count : (count + step - 1) / step * step
+    }
+
     private func takeMemory(_ count: Int) -> TensorStorage {
         memory.withLock { free in
-            guard let index = free.firstIndex(where: { $0.count >= count }) else { return nil }
-            return free.remove(at: index)
-        } ?? TensorStorage(count: count)
+            let fitting = free.indices.filter { free[$0].count >= count }.min { free[$0].count < free[$1].count }
+            if let fitting { return free.remove(at: fitting) }
+            // The new block will serve what one of the others has served.
+            if let largest = free.indices.max(by: { free[$0].count < free[$1].count }) { free.remove(at: largest) }
+            return nil
+        } ?? TensorStorage(count: Self.blockSize(count))
     }
 
     private func giveMemory(_ block: TensorStorage) {
