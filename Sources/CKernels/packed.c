@@ -86,6 +86,12 @@ static int64_t ck_packed_parts(const ck_packed_conv *conv, int64_t length) {
     return (length + conv->k_block - 1) / conv->k_block;
 }
 
+// Tiles of rows that they may have in common: pairs of them for Strassen's products.
+static int64_t ck_packed_image_tiles(const ck_packed_conv *conv, int64_t rows) {
+    const int64_t tiles = ck_most(1, (rows + conv->tile - 1) / conv->tile);
+    return conv->strassen ? tiles + tiles % 2 : tiles;
+}
+
 // The distance of rows of half a part's terms, for Strassen's sums: not a multiple of 4096 bytes, as in ck_packed_copies.
 static int64_t ck_strassen_stride(const ck_packed_conv *conv) {
     const int64_t parts = ck_packed_parts(conv, conv->shape.c), half = ck_up((conv->shape.c / 2 + parts - 1) / parts, 16);
@@ -131,6 +137,8 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
 // pass through the caches more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s, 196 x 3072 x 768 81 to 80).
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
+    // Only rows of the same image are mixed, at least two tiles of 8.
+    if (s->n > 1 && (s->n % conv->row_parts != 0 || s->oh * s->ow < 16)) return false;
     // The sums of rows cost as much as some of their products with panels, those of weights as some rows.
     return conv->level == CK_LEVEL_AVX512 && conv->mixes_rows && s->kh == 1 && s->kw == 1 && s->groups == 1 &&
            s->c % 2 == 0 && s->c >= 192 && s->o >= 4 * conv->panel * conv->panel_parts && rows >= (s->c <= 2048 ? 8 : 40) * conv->tile;
@@ -181,7 +189,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     // rows 205; 196 x 240 to 80: 77 and 74).
     conv->scales_weights =
         conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && unit_rows >= 8 * s->o;
-    const int64_t most_tiles = ck_most(1, (unit_rows + conv->tile - 1) / conv->tile);
+    const int64_t image_rows = conv->strassen ? ck_least(unit_rows, s->oh * s->ow) : unit_rows;
+    const int64_t most_tiles = ck_packed_image_tiles(conv, image_rows) * (unit_rows / ck_most(1, image_rows));
     // Where few tiles go by, weights from afar take longest to come: better panel by panel, with the next one on its way (one
     // thread of a Zen 3, 49 x 300 x 400: 238 us with rows first, 164 so; 49 x 256 x 256: 90 and 73; 196 x 300 x 400: the same).
     conv->rows_first = !conv->strassen && weights <= (most_tiles <= 20 ? 16 : 128) * 1024;

@@ -100,7 +100,9 @@ typedef struct {
     int64_t row, rows;        // the first of the block and their number
     int64_t tile, tiles;      // the first of the block and the number in the unit
     int64_t begin;            // the unit's first row
-    int64_t height, higher;   // rows of a tile; so many of the unit's first tiles have one more
+    // Rows that tiles may have in common, and the tiles that these have: all of the unit, or an image's where tiles are mixed.
+    int64_t image_rows, image_tiles;
+    int64_t height, higher;   // rows of a tile; so many of an image's first tiles have one more
     // What the block behind this one reads and this one does not, and how many lines of 16 floats of it come to the
     // second-level cache with each tile and panel.
     const float *next_inputs;
@@ -108,7 +110,18 @@ typedef struct {
 } ck_packed_block;
 
 static inline int64_t ck_packed_tile_row(const ck_packed_block *b, int64_t tile) {
-    return b->begin + tile * b->height + ck_least(tile, b->higher);
+    int64_t first = b->begin;
+    if (tile >= b->image_tiles) {
+        first += tile / b->image_tiles * b->image_rows;
+        tile %= b->image_tiles;
+    }
+    return first + tile * b->height + ck_least(tile, b->higher);
+}
+
+// Behind the tiles from `tile` on that have the same height and whose rows follow each other.
+static inline int64_t ck_packed_tiles_end(const ck_packed_block *b, int64_t tile, int64_t end) {
+    const int64_t first = tile - tile % b->image_tiles, change = first + b->higher;
+    return ck_least(tile < change ? change : first + b->image_tiles, end);
 }
 
 #endif
@@ -386,7 +399,7 @@ static void packed_block(const ck_packed_run *run, const ck_packed_block *block,
                 if (last && p + panels == panel_end) behind = run->weights + run->first_panel.weights;
                 // All tiles of one height at once, if their pointers lie one after the other.
                 for (int64_t t = block->tile, next; t < tile_end; t = next) {
-                    next = count < segments ? t + 1 : t < block->higher ? ck_least(block->higher, tile_end) : tile_end;
+                    next = count < segments ? t + 1 : ck_packed_tiles_end(block, t, tile_end);
                     const int64_t row = ck_packed_tile_row(block, t), rows = ck_packed_tile_row(block, t + 1) - row;
                     const int64_t at = row - block->row;
                     float *sums = run->sums + at * panels * width;
@@ -484,10 +497,11 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
         const int64_t panel_end = ck_packed_panel_part(conv, panel_part + 1);
         ck_packed_block block = {.begin = rows * row_part / conv->row_parts};
         const int64_t in_unit = rows * (row_part + 1) / conv->row_parts - block.begin;
-        block.tiles = (in_unit + conv->tile - 1) / conv->tile;
-        if (conv->strassen) block.tiles += block.tiles % 2;
-        block.height = in_unit / ck_most(1, block.tiles);
-        block.higher = in_unit % ck_most(1, block.tiles);
+        block.image_rows = conv->strassen ? ck_least(in_unit, s->oh * s->ow) : in_unit;
+        block.image_tiles = ck_packed_image_tiles(conv, block.image_rows);
+        block.height = block.image_rows / block.image_tiles;
+        block.higher = block.image_rows % block.image_tiles;
+        block.tiles = in_unit > 0 ? in_unit / block.image_rows * block.image_tiles : 0;
         run.first_panel = ck_packed_panel_at(conv, panel_begin);
         for (block.tile = 0; block.tile < block.tiles; block.tile += conv->tile_block) {
             const int64_t left = block.tiles - block.tile;

@@ -12,11 +12,13 @@ extension KernelTests {
             var width: Int64 = 0
             var groups: Int64 = 1
             var mixesRows = false
+            /// With a kernel of 1: how many have an equal part of the rows.
+            var images: Int64 = 1
 
             var conv: ck_packed_conv {
                 var conv = ck_packed_conv()
-                conv.shape.n = 1
-                (conv.shape.h, conv.shape.w) = kernel == 1 ? (1, rows) : (rows / width, width)
+                conv.shape.n = images
+                (conv.shape.h, conv.shape.w) = kernel == 1 ? (1, rows / images) : (rows / width, width)
                 (conv.shape.oh, conv.shape.ow) = (conv.shape.h, conv.shape.w)
                 (conv.shape.c, conv.shape.o, conv.shape.groups) = (c, o, groups)
                 (conv.shape.kh, conv.shape.kw) = (kernel, kernel)
@@ -38,6 +40,8 @@ extension KernelTests {
             Case(rows: 260, c: 1030, o: 129),  // several blocks of tiles
             Case(rows: 260, c: 1030, o: 129, mixesRows: true),  // Strassen's products, terms in two blocks
             Case(rows: 301, c: 2056, o: 420, mixesRows: true),  // and several blocks of rows
+            Case(rows: 250, c: 2042, o: 200, mixesRows: true, images: 5),  // whose tiles are those of several images
+            Case(rows: 198, c: 300, o: 300, mixesRows: true, images: 6),
             Case(rows: 35, c: 170, o: 90, kernel: 3, width: 7),  // blocks of whole taps
             Case(rows: 15, c: 1100, o: 20, kernel: 3, width: 5),  // blocks of parts of a tap
             Case(rows: 35, c: 340, o: 180, kernel: 3, width: 7, groups: 2),
@@ -146,10 +150,11 @@ extension KernelTests {
         @Test func strassenSuitsWhatItComputesFaster() {
             func isStrassen(
                 rows: Int64 = 196, c: Int64 = 256, o: Int64 = 512, kernel: Int64 = 1, groups: Int64 = 1,
-                mixesRows: Bool = true
+                mixesRows: Bool = true, images: Int64 = 1
             ) -> Bool {
                 let problem = Case(
-                    rows: rows, c: c, o: o, kernel: kernel, width: 14, groups: groups, mixesRows: mixesRows)
+                    rows: rows, c: c, o: o, kernel: kernel, width: 14, groups: groups, mixesRows: mixesRows,
+                    images: images)
                 var conv = problem.conv
                 ck_packed_conv_prepare(&conv, 2)
                 return conv.strassen
@@ -157,6 +162,7 @@ extension KernelTests {
             atEveryLevel { level in
                 let isFaster = level == "avx512"
                 #expect(isStrassen() == isFaster && isStrassen(rows: 3136, c: 768, o: 3072) == isFaster, "\(level)")
+                #expect(isStrassen(rows: 392, images: 8) == isFaster && !isStrassen(rows: 360, images: 24), "\(level)")
                 #expect(!isStrassen(c: 257) && !isStrassen(c: 128), "\(level)")
                 #expect(!isStrassen(rows: 16) && !isStrassen(o: 24), "\(level)")
                 #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(level)")

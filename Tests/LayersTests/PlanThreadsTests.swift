@@ -85,24 +85,27 @@ import Testing
         for step in plan.descriptions.dropFirst(2) {
             #expect(step.place.hasPrefix("group") || step.place.hasPrefix("output"), "\(step) is not in groups")
         }
+        let large = try Self.plan(model, [4, 40, 8], threads: threads)
         for batch in [1, 2, 3, 4, 5, 8, 17] {
             expectAgreement(plan, model, Self.images([batch, 4, 3, 8]), "\(threads) threads, \(batch) images")
+            expectAgreement(large, model, Self.images([batch, 4, 40, 8]), "\(threads) threads, \(batch) large images")
         }
     }
 
     /// A request must not spoil those that it shares a batch with.
     @Test func imagesOfAGroupDoNotAffectEachOther() throws {
         let model = heavy()
-        let plan = try Self.plan(model, [4, 3, 8], threads: 2)
-        // So many that Strassen's products could mix their rows.
-        let x = Self.images([64, 4, 3, 8])
+        // So large that Strassen's products mix rows: 40 of an image where `reduce` runs.
+        let plan = try Self.plan(model, [4, 40, 8], threads: 2)
+        let x = Self.images([12, 4, 40, 8])
         let expected = plan.run(x).scalars
         for spoiler in [Float.nan, 1e30] {
             var scalars = x.scalars
-            for index in 2 * 96..<3 * 96 { scalars[index] = spoiler }
+            let size = scalars.count / 12, outputs = expected.count / 12
+            for index in 2 * size..<3 * size { scalars[index] = spoiler }
             let result = plan.run(Tensor(scalars, shape: x.shape)).scalars
-            for image in 0..<64 where image != 2 {
-                let range = image * 300..<(image + 1) * 300
+            for image in 0..<12 where image != 2 {
+                let range = image * outputs..<(image + 1) * outputs
                 #expect(Array(result[range]) == Array(expected[range]), "image \(image) beside one of \(spoiler)")
             }
         }

@@ -29,9 +29,8 @@ typedef struct {
     ck_epilogue epilogue;
     ck_prologue prologue;
     float eps;
-    // Whether rows may be added to each other (Strassen's multiplication). Then an error is relative to the largest of some
-    // rows, a row of zeros does not give exactly the bias, and one with a NaN spoils others: not for rows of different
-    // images, nor for gradients.
+    // Whether rows of the same image may be added to each other (Strassen's multiplication). Then an error is relative to the
+    // largest of some rows, a row of zeros does not give exactly the bias, and one with a NaN spoils others: not for gradients.
     bool mixes_rows;
 
     // Set by ck_packed_conv_prepare.

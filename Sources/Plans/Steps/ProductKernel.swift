@@ -19,7 +19,7 @@ protocol ProductKernel: Sendable {
 
     /// The kernel for a group of images, of which each value's rows follow each other at these distances, yet to be prepared;
     /// `nil` where image by image is better, or the only way.
-    func onGroup(of images: Int, _ strides: ck_strides) -> Self?
+    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self?
 
     /// Chooses how the work is divided.
     mutating func prepare(threads: Int)
@@ -40,7 +40,7 @@ protocol ProductKernel: Sendable {
 extension ProductKernel {
     var algorithm: String { Self.name }
 
-    func onGroup(of images: Int, _ strides: ck_strides) -> Self? { nil }
+    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? { nil }
 
     func prepared(threads: Int) -> Self {
         var kernel = self
@@ -75,12 +75,11 @@ extension ck_packed_conv: UnpackableKernel {
         prologue = CK_PROLOGUE_NONE
     }
 
-    func onGroup(of images: Int, _ strides: ck_strides) -> Self? {
-        // Strassen's products mix rows, which must be one image's.
-        if strassen { return nil }
+    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
         var conv = self
-        (conv.shape.n, conv.strides, conv.mixes_rows) = (Int64(images), strides, false)
-        return conv
+        (conv.shape.n, conv.strides) = (Int64(images), strides)
+        // Strassen's products mix only rows of the same image, which is not possible for every number of them.
+        return strassen && !conv.prepared(threads: threads).strassen ? nil : conv
     }
 
     mutating func prepare(threads: Int) { ck_packed_conv_prepare(&self, Int64(threads)) }
@@ -122,7 +121,7 @@ extension ck_winograd_conv: UnpackableKernel {
         (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
     }
 
-    func onGroup(of images: Int, _ strides: ck_strides) -> Self? {
+    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
         var conv = self
         (conv.shape.n, conv.strides) = (Int64(images), strides)
         return conv

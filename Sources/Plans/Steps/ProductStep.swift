@@ -53,7 +53,7 @@ struct ProductStep<Kernel: ProductKernel>: Step {
             let residualStride = residual.map(\.groupRowStride) ?? 0
         else { return nil }
         let strides = ck_strides(x: Int64(xStride), y: Int64(yStride), residual: Int64(residualStride))
-        guard let kernel = serial.onGroup(of: images, strides) else { return nil }
+        guard let kernel = serial.onGroup(of: images, strides, threads: threads) else { return nil }
         return ProductStep(self, kernel, images: images, threads: threads)
     }
 
