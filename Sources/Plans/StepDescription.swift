@@ -8,7 +8,7 @@ package struct StepDescription: Sendable {
     package let detail: String
     /// For one image.
     package let outputShape: [Int]
-    /// Where the output begins: in the arena of an image or of the batch, in elements, or in the caller's memory.
+    /// Where the output begins: in an image's arena or a group's, in elements, or in the caller's memory.
     package let place: String
     /// For one image.
     package let multiplyAdds: Int
