@@ -30,6 +30,7 @@ struct BenchmarkResult: JSONLine {
         let side = side ?? (name == "inception_v3" ? 299 : 224)
         let recognizer = try withRandomSeed(0) { try Recognizer(name, imageSize: fixedSize(of: name, side: side)) }
         recognizer.eval()
+        try recognizer.checkInput(shape: [batch, side, side, 3])
         var source = RandomSource(seed: 1)
         let images = Tensor(shape: [batch, side, side, 3]) { target in
             for index in target.indices { target[index] = Float(source.normal()) }

@@ -51,6 +51,7 @@ struct TrainResult: JSONLine {
                 imageSize: BenchmarkResult.fixedSize(of: cell.model, side: cell.side))
         }
         recognizer.train()
+        try recognizer.checkInput(shape: [cell.batch, cell.side, cell.side, 3])
         recognizer.checkpointBlocks(checkpointed)
         var source = RandomSource(seed: 1)
         let images = Tensor(shape: [cell.batch, cell.side, cell.side, 3]) { target in

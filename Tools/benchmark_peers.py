@@ -29,6 +29,8 @@ parser.add_argument("--out", help="a file to write; what it held before is gone,
 parser.add_argument("--resume", action="store_true", help="measure only what is not in the file yet")
 args = parser.parse_args()
 wanted = args.peers.split(",")
+if args.size is not None and args.size < 1:
+    parser.error("--size must be at least 1")
 if args.rounds < 1:
     parser.error("--rounds must be at least 1")
 if unknown := set(wanted) - {"torch", "torch_cl", "ort", "openvino"}:
