@@ -86,10 +86,19 @@ static int64_t ck_packed_parts(const ck_packed_conv *conv, int64_t length) {
     return (length + conv->k_block - 1) / conv->k_block;
 }
 
-// Tiles of rows that they may have in common: pairs of them for Strassen's products.
+// Tiles of rows that they may have in common.
+static int64_t ck_packed_tiles(const ck_packed_conv *conv, int64_t rows) {
+    return ck_most(1, (rows + conv->tile - 1) / conv->tile);
+}
+
+// The same for Strassen's products, in pairs.
+static int64_t ck_strassen_tiles(const ck_packed_conv *conv, int64_t rows) {
+    const int64_t tiles = ck_packed_tiles(conv, rows);
+    return tiles + tiles % 2;
+}
+
 static int64_t ck_packed_image_tiles(const ck_packed_conv *conv, int64_t rows) {
-    const int64_t tiles = ck_most(1, (rows + conv->tile - 1) / conv->tile);
-    return conv->strassen ? tiles + tiles % 2 : tiles;
+    return conv->strassen ? ck_strassen_tiles(conv, rows) : ck_packed_tiles(conv, rows);
 }
 
 // The distance of rows of half a part's terms, for Strassen's sums: not a multiple of 4096 bytes, as in ck_packed_copies.
@@ -125,23 +134,30 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
     parts->weight_sums = parts->end = parts->row_sums;
     if (!conv->strassen) return;
     parts->weight_sums += 4 * rows / 2 * ck_strassen_stride(conv);
-    parts->end = parts->weight_sums + 4 * ck_strassen_stride(conv) * conv->panel;
+    parts->end = parts->weight_sums + 2 * 4 * ck_strassen_stride(conv) * conv->panel;
 }
 
 #define CK_FAMILY "packed_kernels.h"
 #include "each_level.h"
 
-// Whether Strassen's seven products are possible and faster, for so many rows in a unit. Rows x terms x outputs, one
-// thread: 196 x 256 x 1024 115 to 122 GFLOP/s, 784 x 512 x 128 116 to 122, 1568 x 768 x 768 113 to 125, 784 x 2048 x 512
-// 112 to 119; 784 x 128 x 512 115 to 118, which its residual takes again. With the smaller tiles of 16 registers, whose sums
-// pass through the caches more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s, 196 x 3072 x 768 81 to 80).
+// Whether Strassen's seven products are possible and faster than eight, for so many rows in a unit. An eighth of the time
+// is saved. Some of it is taken by the results of products (the more, the fewer terms they have), the sums of rows and the
+// first panels' sums of weights (the more, the fewer pairs of panels follow), and by low tiles. Fitted to one thread of a
+// Zen 4, rows x terms x outputs, the time of eight products over that of seven: 196 x 960 x 384 1.10, x 128 1.06, x 64 1.01;
+// 196 x 256 x 256 1.07, x 128 1.04; 196 x 128 x 256 1.04, x 128 1.02; 196 x 96 x 256 1.01; 49 x 960 x 384 1.05, x 128 1.00;
+// 49 x 192 x 384 1.03; 25 x 960 x 384 1.00. With the smaller tiles of 16 registers, whose sums pass through the caches
+// more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s).
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
-    // Only rows of the same image are mixed, at least two tiles of 8.
-    if (s->n > 1 && (s->n % conv->row_parts != 0 || s->oh * s->ow < 16)) return false;
-    // The sums of rows cost as much as some of their products with panels, those of weights as some rows.
-    return conv->level == CK_LEVEL_AVX512 && conv->mixes_rows && s->kh == 1 && s->kw == 1 && s->groups == 1 &&
-           s->c % 2 == 0 && s->c >= 192 && s->o >= 4 * conv->panel * conv->panel_parts && rows >= (s->c <= 2048 ? 8 : 40) * conv->tile;
+    if (conv->level != CK_LEVEL_AVX512 || !conv->mixes_rows || s->kh != 1 || s->kw != 1 || s->groups != 1 || s->c % 2 != 0)
+        return false;
+    // Only rows of the same image are mixed.
+    if (s->n > 1 && s->n % conv->row_parts != 0) return false;
+    const int64_t image_rows = ck_least(rows, s->oh * s->ow), height = image_rows / ck_strassen_tiles(conv, image_rows);
+    const int64_t pairs = s->o / (2 * conv->panel * conv->panel_parts);
+    if (height < 8 || pairs < 2) return false;
+    const int64_t thousandths = 9000 / s->c + (45 + 4600 / rows) / pairs + (height < 10 ? 25 : 0);
+    return thousandths < 100;
 }
 
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
@@ -202,9 +218,10 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->tile_block = ck_most(1, ck_least(8, 6144 / kept));
         conv->k_block = terms;
     } else if (conv->strassen) {
-        // 1568 x 3072 x 768: 106 GFLOP/s with 8 tiles a block, 116 with 24.
-        conv->tile_block = ck_most(24, 32 * 1024 / s->c);
-        conv->k_block = 1024;
+        // More rows' sums would not stay in the second-level cache (3136 x 256 x 256: 119 GFLOP/s with 128 tiles a block, 122 with
+        // 8 to 24). Sums that come in parts are kept for all panels: 257 x 1280 x 5120 117 GFLOP/s in two parts, 123 in one.
+        conv->tile_block = 24;
+        conv->k_block = 2048;
     } else {
         // 197 x 3072 times 768, weights from afar: 98 GFLOP/s with 1 or 2 tiles a block, 102 with 6, 106 with 17.
         conv->tile_block = ck_most(1, ck_least(20, 640 * 1024 / (conv->tile * s->c)));

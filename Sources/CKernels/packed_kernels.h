@@ -85,7 +85,7 @@ typedef struct {
     float *sums;                     // [row of the block][width of the panel, or of some panels]
     const float *weights;            // of all panels
     float *bias;                     // of the last panel, or of all if there is none
-    float *row_sums, *weight_sums;   // see strassen_kernels.h
+    float *row_sums, *weight_sums;   // S, and two places for T: see strassen_kernels.h
     ck_packed_panel first_panel;     // of the unit
     int64_t group_inputs, group_outputs;
     int64_t terms;                   // weights of one output
@@ -107,6 +107,7 @@ typedef struct {
     // second-level cache with each tile and panel.
     const float *next_inputs;
     int64_t next_lines;
+    int64_t weight_sums;  // which place those of the first two panels have: see strassen_kernels.h
 } ck_packed_block;
 
 static inline int64_t ck_packed_tile_row(const ck_packed_block *b, int64_t tile) {
@@ -364,7 +365,7 @@ static void prefetch_inputs(const ck_packed_run *run, ck_packed_block *block, in
 
 // All panels [panel_begin, panel_end) for a block of tiles.
 #define packed_block CK_NAME(packed_block)
-static void packed_block(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
+static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
                          int64_t panel_end) {
     const ck_packed_conv *conv = run->conv;
     const ck_operands *operands = run->operands;

@@ -13,8 +13,10 @@
 //     C21 = A11 B11 + S2 T2 + S3 T3 - A22 T4
 //     C22 = A11 B11 + S2 T2 + S3 T3 + S1 T1
 //
-// The S are computed once for a block of tiles and a part of the terms, the T once for two panels of these. For AVX-512
-// alone: see ck_strassen_suits.
+// The S are computed once for a block of tiles and a part of the terms. The T of two panels are computed while the two
+// panels before them are multiplied, some vectors with each product, where the additions and stores fill what the
+// multiply-adds leave free (one thread, 196 x 512 x 1024: 125 to 128 GFLOP/s; 49 x 1024 x 2048, where they would cost as
+// much as the eighth product: 116 to 124). For AVX-512 alone: see ck_strassen_suits.
 
 enum { CK_S1, CK_S2, CK_S3, CK_S4, CK_A11, CK_A12, CK_A22 };
 enum { CK_T1, CK_T2, CK_T3, CK_T4, CK_B11, CK_B21, CK_B22 };
@@ -26,16 +28,17 @@ static const struct {
     struct {
         int quarter;  // of the result, by rows: C11 C12 C21 C22; -1: none
         bool first;   // the quarter has nothing but the bias yet
+        bool last;    // nothing more will come
         float sign;
     } to[2];
 } ck_strassen_products[7] = {
-    {CK_A11, CK_B11, false, {{0, true, 1}, {-1}}},
-    {CK_S2, CK_T2, true, {{1, true, 1}, {-1}}},
-    {CK_S3, CK_T3, true, {{2, true, 1}, {3, true, 1}}},
-    {CK_A12, CK_B21, false, {{0, false, 1}, {-1}}},
-    {CK_S1, CK_T1, false, {{1, false, 1}, {3, false, 1}}},
-    {CK_S4, CK_B22, false, {{1, false, 1}, {-1}}},
-    {CK_A22, CK_T4, false, {{2, false, -1}, {-1}}},
+    {CK_A11, CK_B11, false, {{0, true, false, 1}, {-1}}},
+    {CK_S2, CK_T2, true, {{1, true, false, 1}, {-1}}},
+    {CK_S3, CK_T3, true, {{2, true, false, 1}, {3, true, false, 1}}},
+    {CK_A12, CK_B21, false, {{0, false, true, 1}, {-1}}},
+    {CK_S1, CK_T1, false, {{1, false, false, 1}, {3, false, true, 1}}},
+    {CK_S4, CK_B22, false, {{1, false, true, 1}, {-1}}},
+    {CK_A22, CK_T4, false, {{2, false, true, -1}, {-1}}},
 };
 
 typedef struct {
@@ -43,13 +46,40 @@ typedef struct {
     int64_t offset;            // floats from those pointers to the first input
     const float *weight;       // [length, width]
     bool adds;                 // to the sums of the product before
+    int64_t next, next_end;    // the elements of the next panels' T that are computed meanwhile, a vector after every
+    int64_t next_step;         // next_step terms
     struct {
-        float *y;            // [rows, 2 width], of which a half: y = start + sign sums; null: nothing
-        const float *start;  // [rows, 2 width] as y, or with start_step = 0 the same for all rows
+        float *sums;         // [rows, 2 width], of which a half: start + sign sums; null: nothing
+        const float *start;  // [rows, 2 width] as sums, or with start_step = 0 the same for all rows
         int64_t start_step;
         float sign;
+        int result;  // number of the result where they go instead of to `sums`; -1: none
     } to[2];
 } ck_strassen_product;
+
+// Where a quarter of the results leaves the micro-kernel: y = clamp(sums + residual).
+typedef struct {
+    float *y;
+    const float *residual;  // may be null
+    const int64_t *y_rows;  // of the tile's rows; null: 0, 1, 2, ...; negative: nowhere
+    int64_t begin;          // the first of the tile's rows that is stored
+} ck_strassen_result;
+
+// The weights of two panels for a part of the terms and their T, `count` floats each.
+typedef struct {
+    const float *b11, *b21, *b12, *b22;
+    float *t1, *t2, *t3, *t4;
+    int64_t count;
+} ck_strassen_weights;
+
+typedef struct {
+    ck_strassen_product products[7];
+    int64_t length;            // of a product's sums
+    ck_strassen_weights next;  // whose T are computed meanwhile
+    ck_strassen_result results[4];
+    float low, high;
+    int64_t y_stride, residual_stride;
+} ck_strassen_tile;
 
 // Two tiles: the first rows of both, and the upper one's height, which is the lower one's too; the lower one's first row
 // may be the upper one's last.
@@ -69,45 +99,92 @@ typedef struct {
     bool is_last;
 } ck_strassen_part;
 
+// The vector from element i on of each T.
+#define add_weights CK_NAME(add_weights)
+CK_INLINE void add_weights(const ck_strassen_weights *w, int64_t i) {
+    const vf w12 = v_load(w->b12 + i), w22 = v_load(w->b22 + i), w1 = w12 - v_load(w->b11 + i), w2 = w22 - w1;
+    v_store(w->t1 + i, w1);
+    v_store(w->t2 + i, w2);
+    v_store(w->t3 + i, w22 - w12);
+    v_store(w->t4 + i, w2 - v_load(w->b21 + i));
+}
+
+// The same while others are multiplied: what will be read soon comes to the second-level cache.
+#define add_weights_meanwhile CK_NAME(add_weights_meanwhile)
+CK_INLINE void add_weights_meanwhile(const ck_strassen_weights *w, int64_t i) {
+    const float *const from[] = {w->b11 + i, w->b21 + i, w->b12 + i, w->b22 + i};
+    UNROLL for (int quarter = 0; quarter < 4; quarter++) __builtin_prefetch(from[quarter] + 8 * CK_VL, 0, 2);
+    add_weights(w, i);
+}
+
 // All seven products; rows is a constant where this is inlined, and a panel 2 CK_VL wide.
 #define strassen_tile CK_NAME(strassen_tile)
-CK_INLINE void strassen_tile(const ck_strassen_product *products, const int64_t length, const int rows) {
+CK_INLINE void strassen_tile(const ck_strassen_tile *tile, const int rows) {
+    const int64_t length = tile->length;
     vf sum[TILE_ROWS][2];
     for (int m = 0; m < 7; m++) {
-        const ck_strassen_product *p = products + m;
+        const ck_strassen_product *p = tile->products + m;
         const float *w = p->weight, *x[TILE_ROWS];
         UNROLL for (int i = 0; i < rows; i++) x[i] = p->rows[i] + p->offset;
+        // Rows of y are far apart: nothing fetches them before they are written (3136 x 192 x 384: 103 to 115 GFLOP/s).
+        if (m < 4 && !tile->results[m].y_rows) UNROLL for (int i = 0; i < rows; i++) {
+            const float *y = tile->results[m].y + i * tile->y_stride;
+            __builtin_prefetch(y, 1);
+            __builtin_prefetch(y + CK_VL, 1);
+        }
         if (!p->adds) UNROLL for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = v_splat(0);
-        for (int64_t k = 0; k < length; k++, w += 2 * CK_VL) {
-            const vf w0 = v_load(w), w1 = v_load(w + CK_VL);
-            UNROLL for (int i = 0; i < rows; i++) {
-                const float value = x[i][k];
-                sum[i][0] = value * w0 + sum[i][0];
-                sum[i][1] = value * w1 + sum[i][1];
+        for (int64_t k = 0, next = p->next; k < length;) {
+            if (next < p->next_end) add_weights_meanwhile(&tile->next, next);
+            next += CK_VL;
+            const int64_t end = ck_least(length, k + p->next_step);
+            for (; k < end; k++, w += 2 * CK_VL) {
+                const vf w0 = v_load(w), w1 = v_load(w + CK_VL);
+                UNROLL for (int i = 0; i < rows; i++) {
+                    const float value = x[i][k];
+                    sum[i][0] = value * w0 + sum[i][0];
+                    sum[i][1] = value * w1 + sum[i][1];
+                }
             }
         }
-        for (int t = 0; t < 2 && p->to[t].y; t++) {
-            float *y = p->to[t].y;
+        for (int t = 0; t < 2 && p->to[t].sums; t++) {
+            float *sums = p->to[t].sums;
             const float *start = p->to[t].start, sign = p->to[t].sign;
             const int64_t step = p->to[t].start_step;
-            UNROLL for (int i = 0; i < rows; i++, y += 4 * CK_VL, start += step) {
-                v_store(y, sign * sum[i][0] + v_load(start));
-                v_store(y + CK_VL, sign * sum[i][1] + v_load(start + CK_VL));
+            if (p->to[t].result < 0) {
+                UNROLL for (int i = 0; i < rows; i++, sums += 4 * CK_VL, start += step) {
+                    v_store(sums, sign * sum[i][0] + v_load(start));
+                    v_store(sums + CK_VL, sign * sum[i][1] + v_load(start + CK_VL));
+                }
+                continue;
+            }
+            const ck_strassen_result *result = tile->results + p->to[t].result;
+            const float low = tile->low, high = tile->high;
+            UNROLL for (int i = 0; i < rows; i++, start += step) {
+                const int64_t row = result->y_rows ? result->y_rows[i] : i;
+                if (i < result->begin || row < 0) continue;
+                vf y0 = sign * sum[i][0] + v_load(start), y1 = sign * sum[i][1] + v_load(start + CK_VL);
+                if (result->residual) {
+                    const float *residual = result->residual + row * tile->residual_stride;
+                    y0 += v_load(residual);
+                    y1 += v_load(residual + CK_VL);
+                }
+                float *y = result->y + row * tile->y_stride;
+                v_store(y, v_clamp(y0, low, high));
+                v_store(y + CK_VL, v_clamp(y1, low, high));
             }
         }
     }
 }
 
 #define STRASSEN_FUNCTION(rows, width) \
-    static void CK_NAME(strassen_tile_##rows)(const ck_strassen_product *p, int64_t n) { strassen_tile(p, n, rows); }
+    static void CK_NAME(strassen_tile_##rows)(const ck_strassen_tile *t) { strassen_tile(t, rows); }
 #define STRASSEN_NAME(rows, width) CK_NAME(strassen_tile_##rows),
 
 FOR_EACH_ROWS(STRASSEN_FUNCTION, )
 
 // [rows - 1]
 #define strassen_tiles CK_NAME(strassen_tiles)
-static void (*const strassen_tiles[TILE_ROWS])(const ck_strassen_product *, int64_t) = {
-    FOR_EACH_ROWS(STRASSEN_NAME, )};
+static void (*const strassen_tiles[TILE_ROWS])(const ck_strassen_tile *) = {FOR_EACH_ROWS(STRASSEN_NAME, )};
 
 // The S of a block's pairs of tiles for a part of the terms: [pair][S][row][half].
 #define strassen_rows CK_NAME(strassen_rows)
@@ -134,28 +211,24 @@ static void strassen_rows(const ck_packed_run *run, const ck_packed_block *block
     }
 }
 
-// The two panels from `panel` on, of full width, for a part of the terms of a block of pairs of tiles:
-// sums[row of the block][2 width], which begin with the bias in the first part and are finished in the last.
+// The two panels from `panel` on, of full width, for a part of the terms of a block of pairs of tiles, while the T of the
+// next ones are computed if `adds_next`: sums[row of the block][2 width], which begin with the bias in the first part and
+// are finished in the last.
 #define strassen_panels CK_NAME(strassen_panels)
 static void strassen_panels(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end,
-                            ck_strassen_part part, ck_packed_panel panel, float *sums) {
+                            ck_strassen_part part, ck_packed_panel panel, const ck_strassen_weights *these,
+                            const ck_strassen_weights *next, bool adds_next, float *sums) {
     const ck_packed_conv *conv = run->conv;
-    const int64_t width = 2 * CK_VL, count = part.half * width;
-    const float *b11 = run->weights + panel.weights + part.first * width, *b21 = b11 + count;
-    const float *b12 = b11 + run->terms * width, *b22 = b12 + count;
-    float *t1 = run->weight_sums, *t2 = t1 + count, *t3 = t2 + count, *t4 = t3 + count;
-    for (int64_t i = 0; i < count; i += CK_VL) {
-        const vf w12 = v_load(b12 + i), w22 = v_load(b22 + i), w1 = w12 - v_load(b11 + i), w2 = w22 - w1;
-        v_store(t1 + i, w1);
-        v_store(t2 + i, w2);
-        v_store(t3 + i, w22 - w12);
-        v_store(t4 + i, w2 - v_load(b21 + i));
-    }
+    const int64_t width = 2 * CK_VL;
     const float *weights[] = {
-        [CK_T1] = t1, [CK_T2] = t2, [CK_T3] = t3, [CK_T4] = t4, [CK_B11] = b11, [CK_B21] = b21, [CK_B22] = b22};
+        [CK_T1] = these->t1, [CK_T2] = these->t2, [CK_T3] = these->t3, [CK_T4] = these->t4,
+        [CK_B11] = these->b11, [CK_B21] = these->b21, [CK_B22] = these->b22};
     const float *bias[] = {run->bias, run->bias};  // zeros
     if (run->operands->bias)
         for (int i = 0; i < 2; i++) bias[i] = run->operands->bias + panel.o + i * width;
+    const bool stores = run->direct && part.is_last;
+    const int64_t products = (tile_end - block->tile) / 2 * 7, vectors = adds_next ? next->count / CK_VL : 0;
+    int64_t product = 0;
     for (int64_t t = block->tile; t < tile_end; t += 2) {
         const ck_strassen_pair pair = ck_strassen_pair_at(block, t);
         float *upper_sums = sums + (t - block->tile) * conv->tile * 2 * width;
@@ -172,51 +245,98 @@ static void strassen_panels(const ck_packed_run *run, const ck_packed_block *blo
             [CK_A11] = upper, [CK_A12] = upper, [CK_A22] = lower};
         const int64_t offsets[] = {
             [CK_A11] = part.first, [CK_A12] = part.first + part.half, [CK_A22] = part.first + part.half};
-        ck_strassen_product products[7];
-        for (int m = 0; m < 7; m++) {
-            const int a = ck_strassen_products[m].a, b = ck_strassen_products[m].b;
-            products[m] = (ck_strassen_product){
-                .rows = rows[a], .offset = offsets[a], .weight = weights[b], .adds = ck_strassen_products[m].adds};
+        ck_strassen_tile tile = {
+            .length = part.half, .next = *next, .low = run->low, .high = run->high, .y_stride = conv->strides.y,
+            .residual_stride = conv->strides.residual};
+        for (int m = 0; m < 7; m++, product++) {
+            ck_strassen_product *p = tile.products + m;
+            *p = (ck_strassen_product){
+                .rows = rows[ck_strassen_products[m].a], .offset = offsets[ck_strassen_products[m].a],
+                .weight = weights[ck_strassen_products[m].b], .adds = ck_strassen_products[m].adds,
+                .next = vectors * product / products * CK_VL, .next_end = vectors * (product + 1) / products * CK_VL};
+            p->next_step = ck_most(1, part.half / ck_most(1, (p->next_end - p->next) / CK_VL));
             for (int d = 0; d < 2; d++) {
                 const int quarter = ck_strassen_products[m].to[d].quarter;
                 if (quarter < 0) continue;
                 const bool from_bias = part.first == 0 && ck_strassen_products[m].to[d].first;
-                products[m].to[d].y = quarters[quarter];
-                products[m].to[d].start = from_bias ? bias[quarter % 2] : quarters[quarter];
-                products[m].to[d].start_step = from_bias ? 0 : 2 * width;
-                products[m].to[d].sign = ck_strassen_products[m].to[d].sign;
+                p->to[d].sums = quarters[quarter];
+                p->to[d].start = from_bias ? bias[quarter % 2] : quarters[quarter];
+                p->to[d].start_step = from_bias ? 0 : 2 * width;
+                p->to[d].sign = ck_strassen_products[m].to[d].sign;
+                p->to[d].result = stores && ck_strassen_products[m].to[d].last ? quarter : -1;
             }
         }
-        strassen_tiles[pair.height - 1](products, part.half);
-        if (!part.is_last) continue;
-        const int64_t *y_rows = run->extras->y_rows ? run->y_rows + pair.upper - block->row : NULL;
-        finish(run, upper_sums, 2 * width, pair.upper, pair.height, y_rows, panel.o, 2 * width);
-        // The lower tile without the row that may be the upper one's too.
+        // The lower tile's first row may be the upper one's too, which is stored with that one.
         const int64_t begin = pair.upper + pair.height, both = begin - pair.lower;
+        const int64_t *y_rows = run->extras->y_rows ? run->y_rows + pair.upper - block->row : NULL;
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const bool is_lower = quarter >= 2;
+            const int64_t row = y_rows ? 0 : is_lower ? pair.lower : pair.upper, o = panel.o + quarter % 2 * width;
+            tile.results[quarter] = (ck_strassen_result){
+                .y = run->operands->y + row * conv->strides.y + o,
+                .residual = conv->epilogue.combine == CK_COMBINE_NONE
+                                ? NULL
+                                : run->operands->residual + row * conv->strides.residual + o,
+                .y_rows = y_rows && is_lower ? y_rows + pair.height - both : y_rows,
+                .begin = is_lower ? both : 0};
+        }
+        strassen_tiles[pair.height - 1](&tile);
+        if (stores || !part.is_last) continue;
+        finish(run, upper_sums, 2 * width, pair.upper, pair.height, y_rows, panel.o, 2 * width);
         finish(run, lower_sums + both * 2 * width, 2 * width, begin, pair.height - both,
                y_rows ? y_rows + pair.height : NULL, panel.o, 2 * width);
     }
 }
 
+#define strassen_part CK_NAME(strassen_part)
+static ck_strassen_part strassen_part(const ck_packed_run *run, int64_t k) {
+    const int64_t half = run->length / 2, begin = half * k / run->parts, end = half * (k + 1) / run->parts;
+    return (ck_strassen_part){2 * begin, end - begin, ck_strassen_stride(run->conv), k == run->parts - 1};
+}
+
+// The weights of two panels for a part of the terms, and one of two places for their T.
+#define strassen_weights CK_NAME(strassen_weights)
+static ck_strassen_weights strassen_weights(const ck_packed_run *run, ck_strassen_part part, ck_packed_panel panel,
+                                            int64_t place) {
+    const int64_t width = 2 * CK_VL, count = part.half * width;
+    const float *b11 = run->weights + panel.weights + part.first * width, *b12 = b11 + run->terms * width;
+    float *t1 = run->weight_sums + place * 4 * part.stride * width;
+    return (ck_strassen_weights){b11, b11 + count, b12, b12 + count, t1, t1 + count, t1 + 2 * count, t1 + 3 * count, count};
+}
+
 // Pairs of full panels from panel_begin on, for a block of pairs of tiles; returns the panel behind them.
+//
+// The two places of the T take turns; behind the last panels come the first ones again, for the unit's next block of tiles. If
+// there are no more than two pairs of panels and parts of the terms, each has its place, and its T are computed once.
 #define strassen_block CK_NAME(strassen_block)
-static int64_t strassen_block(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end,
-                              int64_t panel_begin, int64_t panel_end, ck_packed_panel *panel) {
-    const int64_t pairs = (ck_least(run->full_panels, panel_end) - panel_begin) / 2;
+static int64_t strassen_block(const ck_packed_run *run, ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
+                              int64_t panel_end, ck_packed_panel *panel) {
+    const int64_t pairs = (ck_least(run->full_panels, panel_end) - panel_begin) / 2, count = pairs * run->parts;
     if (pairs <= 0) return panel_begin;
     const ck_packed_panel first = *panel;
-    for (int64_t k = 0; k < run->parts; k++) {
-        const int64_t half = run->length / 2, begin = half * k / run->parts, end = half * (k + 1) / run->parts;
-        const ck_strassen_part part = {
-            2 * begin, end - begin, ck_strassen_stride(run->conv), k == run->parts - 1};
+    const bool begins = block->tile == 0, ends = tile_end == block->tiles, stay = count <= 2;
+    int64_t place = stay ? 0 : block->weight_sums;
+    ck_strassen_weights next = strassen_weights(run, strassen_part(run, 0), first, place);
+    if (begins)
+        for (int64_t i = 0; i < next.count; i += CK_VL) add_weights(&next, i);
+    for (int64_t k = 0, number = 0; k < run->parts; k++) {
+        const ck_strassen_part part = strassen_part(run, k);
         strassen_rows(run, block, tile_end, part);
         *panel = first;
         for (int64_t p = 0; p < pairs; p++) {
             // The sums of all panels are kept between parts.
             const int64_t kept = run->parts > 1 ? p * run->conv->tile_block * run->conv->tile * 4 * CK_VL : 0;
-            strassen_panels(run, block, tile_end, part, *panel, run->sums + kept);
+            const ck_packed_panel panels = *panel;
+            const ck_strassen_weights these = next;
             for (int i = 0; i < 2; i++) *panel = ck_packed_panel_next(run->conv, run->group_outputs, run->terms, *panel);
+            const bool in_part = p + 1 < pairs, is_last = ++number == count;
+            place = stay ? number % count : 1 - place;
+            next = strassen_weights(run, strassen_part(run, in_part ? k : (k + 1) % run->parts),
+                                    in_part ? *panel : first, place);
+            const bool adds_next = stay ? begins && !is_last : !(ends && is_last);
+            strassen_panels(run, block, tile_end, part, panels, &these, &next, adds_next, run->sums + kept);
         }
     }
+    block->weight_sums = place;
     return panel_begin + 2 * pairs;
 }

@@ -38,10 +38,13 @@ extension KernelTests {
             Case(rows: 8, c: 1500, o: 200),
             Case(rows: 49, c: 2050, o: 72),  // rows that are no multiple of a tile
             Case(rows: 260, c: 1030, o: 129),  // several blocks of tiles
-            Case(rows: 260, c: 1030, o: 129, mixesRows: true),  // Strassen's products, terms in two blocks
-            Case(rows: 301, c: 2056, o: 420, mixesRows: true),  // and several blocks of rows
+            Case(rows: 260, c: 1030, o: 129, mixesRows: true),  // Strassen's products
+            Case(rows: 301, c: 2056, o: 420, mixesRows: true),  // terms in two blocks, and two blocks of rows
             Case(rows: 250, c: 2042, o: 200, mixesRows: true, images: 5),  // whose tiles are those of several images
             Case(rows: 198, c: 300, o: 300, mixesRows: true, images: 6),
+            Case(rows: 49, c: 4102, o: 330, mixesRows: true),  // low tiles, terms in three blocks
+            Case(rows: 640, c: 300, o: 128, mixesRows: true),  // several blocks of rows for two pairs of panels
+            Case(rows: 640, c: 300, o: 200, mixesRows: true),  // for three
             Case(rows: 35, c: 170, o: 90, kernel: 3, width: 7),  // blocks of whole taps
             Case(rows: 15, c: 1100, o: 20, kernel: 3, width: 5),  // blocks of parts of a tap
             Case(rows: 35, c: 340, o: 180, kernel: 3, width: 7, groups: 2),
@@ -163,8 +166,11 @@ extension KernelTests {
                 let isFaster = level == "avx512"
                 #expect(isStrassen() == isFaster && isStrassen(rows: 3136, c: 768, o: 3072) == isFaster, "\(level)")
                 #expect(isStrassen(rows: 392, images: 8) == isFaster && !isStrassen(rows: 360, images: 24), "\(level)")
-                #expect(!isStrassen(c: 257) && !isStrassen(c: 128), "\(level)")
-                #expect(!isStrassen(rows: 16) && !isStrassen(o: 24), "\(level)")
+                #expect(!isStrassen(c: 257) && !isStrassen(c: 64) && isStrassen(c: 128) == isFaster, "\(level)")
+                #expect(!isStrassen(rows: 16) && !isStrassen(o: 120), "\(level)")
+                // Low tiles, whose sums of weights more panels must make up for.
+                #expect(isStrassen(rows: 49, c: 960) == isFaster && !isStrassen(rows: 49, c: 160, o: 256), "\(level)")
+                #expect(!isStrassen(rows: 25, c: 960), "\(level)")
                 #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(level)")
             }
         }
