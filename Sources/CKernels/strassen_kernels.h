@@ -117,6 +117,20 @@ CK_INLINE void add_weights_meanwhile(const ck_strassen_weights *w, int64_t i) {
     add_weights(w, i);
 }
 
+// A row of a result comes to the cache: rows are far apart, nothing else would fetch them before they are needed.
+#define fetch_result CK_NAME(fetch_result)
+CK_INLINE void fetch_result(const ck_strassen_tile *tile, const ck_strassen_result *result, int64_t i) {
+    const int64_t row = result->y_rows ? result->y_rows[i] : i;
+    if (row < 0) return;
+    const float *y = result->y + row * tile->y_stride;
+    __builtin_prefetch(y, 1);
+    __builtin_prefetch(y + CK_VL, 1);
+    if (!result->residual || result->residual == result->y) return;
+    const float *residual = result->residual + row * tile->residual_stride;
+    __builtin_prefetch(residual);
+    __builtin_prefetch(residual + CK_VL);
+}
+
 // All seven products; rows is a constant where this is inlined, and a panel 2 CK_VL wide.
 #define strassen_tile CK_NAME(strassen_tile)
 CK_INLINE void strassen_tile(const ck_strassen_tile *tile, const int rows) {
@@ -126,17 +140,15 @@ CK_INLINE void strassen_tile(const ck_strassen_tile *tile, const int rows) {
         const ck_strassen_product *p = tile->products + m;
         const float *w = p->weight, *x[TILE_ROWS];
         UNROLL for (int i = 0; i < rows; i++) x[i] = p->rows[i] + p->offset;
-        // Rows of y are far apart: nothing fetches them before they are written (3136 x 192 x 384: 103 to 115 GFLOP/s).
-        if (m < 4 && !tile->results[m].y_rows) UNROLL for (int i = 0; i < rows; i++) {
-            const float *y = tile->results[m].y + i * tile->y_stride;
-            __builtin_prefetch(y, 1);
-            __builtin_prefetch(y + CK_VL, 1);
-        }
         if (!p->adds) UNROLL for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = v_splat(0);
-        for (int64_t k = 0, next = p->next; k < length;) {
-            if (next < p->next_end) add_weights_meanwhile(&tile->next, next);
-            next += CK_VL;
-            const int64_t end = ck_least(length, k + p->next_step);
+        int64_t next = p->next, due = 0;
+        for (int64_t k = 0; k < length;) {
+            // Some terms, and what is done meanwhile: all at once it would wait (196 x 512 x 1024 with a residual from afar: 111 GFLOP/s,
+            // so 120).
+            if (m < 4 && k < 4 * rows) fetch_result(tile, tile->results + m, k / 4);
+            for (; next < p->next_end && due <= k; next += CK_VL, due += p->next_step)
+                add_weights_meanwhile(&tile->next, next);
+            const int64_t end = ck_least(length, k + 4);
             for (; k < end; k++, w += 2 * CK_VL) {
                 const vf w0 = v_load(w), w1 = v_load(w + CK_VL);
                 UNROLL for (int i = 0; i < rows; i++) {
@@ -146,6 +158,7 @@ CK_INLINE void strassen_tile(const ck_strassen_tile *tile, const int rows) {
                 }
             }
         }
+        for (; next < p->next_end; next += CK_VL) add_weights(&tile->next, next);
         for (int t = 0; t < 2 && p->to[t].sums; t++) {
             float *sums = p->to[t].sums;
             const float *start = p->to[t].start, sign = p->to[t].sign;
@@ -192,6 +205,7 @@ static void strassen_rows(const ck_packed_run *run, const ck_packed_block *block
                           ck_strassen_part part) {
     const int64_t next = run->conv->tile * part.stride;
     float *sums = run->row_sums;
+    const int64_t ahead = 2 * run->conv->strides.x;
     for (int64_t t = block->tile; t < tile_end; t += 2, sums += 4 * next) {
         const ck_strassen_pair pair = ck_strassen_pair_at(block, t);
         for (int64_t i = 0; i < pair.height; i++) {
@@ -199,6 +213,10 @@ static void strassen_rows(const ck_packed_run *run, const ck_packed_block *block
             const float *a21 = run->pointers[pair.lower - block->row + i] + part.first, *a22 = a21 + part.half;
             float *to = sums + i * part.stride;
             V_EACH(k, part.half, lanes, {
+                __builtin_prefetch(a11 + ahead + k);
+                __builtin_prefetch(a12 + ahead + k);
+                __builtin_prefetch(a21 + ahead + k);
+                __builtin_prefetch(a22 + ahead + k);
                 const vf x11 = v_load_n(a11 + k, lanes), x12 = v_load_n(a12 + k, lanes);
                 const vf x21 = v_load_n(a21 + k, lanes), x22 = v_load_n(a22 + k, lanes);
                 const vf s1 = x21 + x22, s2 = s1 - x11;
