@@ -67,6 +67,8 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
     const float *residual_rows = t->residual;
     float *y_tile = t->y, *sums = t->sums;
     const float *next = t->next, *next_inputs = t->next_inputs;
+    // With 16 registers the code for it costs short sums as much as it brings.
+    const bool fetches = CK_VL == 16 && width == 2 * CK_VL && residual_rows && !sums && !y_rows;
     const int64_t next_step = t->next_step, next_lines = t->next_lines;
     for (int64_t tiles = t->tiles; tiles > 0; tiles--) {
         const float *w = t->weight, *start_of_panel = starts, *residual = residual_rows;
@@ -84,13 +86,25 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
             for (int64_t s = segments; s > 0; s--, segment += rows) {
                 const float *x[TILE_ROWS];
                 UNROLL for (int i = 0; i < rows; i++) x[i] = segment[i] + offset;
-                if (next_step)
+                if (fetches && s == 1) {
+                    // The residual's rows are far apart: one comes with each term (3136 x 64 x 256 with a residual from afar: 75 to
+                    // 100 GFLOP/s; all at once would wait).
+                    for (int64_t k = 0; k < length; k++, w += width, next += next_step) {
+                        if (k < rows) {
+                            __builtin_prefetch(residual + k * residual_stride);
+                            __builtin_prefetch(residual + k * residual_stride + CK_VL);
+                        }
+                        __builtin_prefetch(next, 0, 2);
+                        MULTIPLY(k);
+                    }
+                } else if (next_step) {
                     for (int64_t k = 0; k < length; k++, w += width, next += next_step) {
                         __builtin_prefetch(next, 0, 2);
                         MULTIPLY(k);
                     }
-                else
+                } else {
                     for (int64_t k = 0; k < length; k++, w += width) MULTIPLY(k);
+                }
             }
             if (sums) {
                 float *to = sums;
