@@ -218,8 +218,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->tile_block = ck_most(1, ck_least(8, 6144 / kept));
         conv->k_block = terms;
     } else if (conv->strassen) {
-        // More rows' sums would not stay in the second-level cache (3136 x 256 x 256: 119 GFLOP/s with 128 tiles a block, 122 with
-        // 8 to 24). Sums that come in parts are kept for all panels: 257 x 1280 x 5120 117 GFLOP/s in two parts, 123 in one.
+        // More rows' sums would not stay in the second-level cache (3136 x 256 x 256: 119 GFLOP/s with 128 tiles a block, 122
+        // with 8 to 24). Sums that come in parts are kept for all panels: 257 x 1280 x 5120 117 in two parts, 123 in one.
         conv->tile_block = 24;
         conv->k_block = 2048;
     } else {

@@ -87,8 +87,8 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
                 const float *x[TILE_ROWS];
                 UNROLL for (int i = 0; i < rows; i++) x[i] = segment[i] + offset;
                 if (fetches && s == 1) {
-                    // The residual's rows are far apart: one comes with each term (3136 x 64 x 256 with a residual from afar: 75 to
-                    // 100 GFLOP/s; all at once would wait).
+                    // The residual's rows are far apart: one comes with each term (3136 x 64 x 256 with a residual from
+                    // afar: 75 to 100 GFLOP/s; all at once would wait).
                     for (int64_t k = 0; k < length; k++, w += width, next += next_step) {
                         if (k < rows) {
                             __builtin_prefetch(residual + k * residual_stride);

@@ -143,8 +143,8 @@ CK_INLINE void strassen_tile(const ck_strassen_tile *tile, const int rows) {
         if (!p->adds) UNROLL for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = v_splat(0);
         int64_t next = p->next, due = 0;
         for (int64_t k = 0; k < length;) {
-            // Some terms, and what is done meanwhile: all at once it would wait (196 x 512 x 1024 with a residual from afar: 111 GFLOP/s,
-            // so 120).
+            // Four terms, and what is done meanwhile: at once it would wait (196 x 512 x 1024 with a residual from afar: 111
+            // GFLOP/s, so 120).
             if (m < 4 && k < 4 * rows) fetch_result(tile, tile->results + m, k / 4);
             for (; next < p->next_end && due <= k; next += CK_VL, due += p->next_step)
                 add_weights_meanwhile(&tile->next, next);
@@ -205,7 +205,7 @@ static void strassen_rows(const ck_packed_run *run, const ck_packed_block *block
                           ck_strassen_part part) {
     const int64_t next = run->conv->tile * part.stride;
     float *sums = run->row_sums;
-    const int64_t ahead = 2 * run->conv->strides.x;
+    const int64_t ahead = 2 * run->conv->strides.x;  // the row after the next one comes to the cache meanwhile
     for (int64_t t = block->tile; t < tile_end; t += 2, sums += 4 * next) {
         const ck_strassen_pair pair = ck_strassen_pair_at(block, t);
         for (int64_t i = 0; i < pair.height; i++) {
