@@ -4,14 +4,47 @@ import Tensors
 
 /// Weights in a kernel's own layout.
 final class PackedWeights: Sendable {
-    private let storage: TensorStorage
+    private let memory: WeightMemory.Block
 
-    init(count: Int, pack: (UnsafeMutablePointer<Float>) -> Void) {
-        storage = TensorStorage(count: count)
-        pack(storage.pointer)
+    init(_ memory: WeightMemory.Block, pack: (UnsafeMutablePointer<Float>) -> Void) {
+        self.memory = memory
+        pack(memory.pointer)
     }
 
-    var pointer: UnsafePointer<Float> { UnsafePointer(storage.pointer) }
+    var pointer: UnsafePointer<Float> { UnsafePointer(memory.pointer) }
+}
+
+/// Gives packed weights places one behind the other in blocks so large that they lie in large pages: from small pages, a
+/// model that reads all of its weights for one image would wait for their addresses too (two threads, a Zen 4:
+/// EfficientNet-B0 4.98 ms, so 4.85; DenseNet-121 20.7 and 19.8).
+struct WeightMemory {
+    /// A range of a storage, which lives as long as the range is held.
+    struct Block: Sendable {
+        let storage: TensorStorage
+        let offset: Int
+
+        var pointer: UnsafeMutablePointer<Float> { storage.pointer + offset }
+    }
+
+    /// Storages with the number of their elements that are taken, from the first on.
+    private var storages: [(storage: TensorStorage, taken: Int)] = []
+
+    /// Elements of what is large enough for a storage of its own, which is also the first storage's size, and of the other
+    /// storages: memory that nobody has touched costs nothing.
+    private static let (large, shared) = (1 << 20, 1 << 22)
+
+    mutating func take(_ count: Int) -> Block {
+        // Each begins on a cache line of its own.
+        let size = (count + 15) & ~15
+        guard size < Self.large else { return Block(storage: TensorStorage(count: count), offset: 0) }
+        if let index = storages.firstIndex(where: { $0.taken + size <= $0.storage.count }) {
+            defer { storages[index].taken += size }
+            return Block(storage: storages[index].storage, offset: storages[index].taken)
+        }
+        let storage = TensorStorage(count: storages.isEmpty ? Self.large : Self.shared)
+        storages.append((storage, size))
+        return Block(storage: storage, offset: 0)
+    }
 }
 
 /// Packed weights by what went into them, so that plans for other image sizes share them.
@@ -28,6 +61,7 @@ package final class PackedWeightCache: Sendable {
         var packed: [Key: PackedWeights] = [:]
         /// How to compute weights from packed ones, by the weights' contents.
         var originals: [UInt64: OriginalWeights] = [:]
+        var memory = WeightMemory()
     }
 
     private let state = Mutex(State())
@@ -42,7 +76,7 @@ package final class PackedWeightCache: Sendable {
             factors: product.weights.factors, shape: [Int](base.shape))
         if let known = state.withLock({ $0.packed[key] }) { return known }
         let (packed, original) = product.weights.withValues { values in
-            let packed = PackedWeights(count: kernel.weightCount()) { kernel.pack(values, $0) }
+            let packed = PackedWeights(take(kernel.weightCount())) { kernel.pack(values, $0) }
             return (packed, OriginalWeights(product.weights, packed, kernel, values: values))
         }
         // Another thread may have packed too: the first one's stay.
@@ -53,6 +87,8 @@ package final class PackedWeightCache: Sendable {
             return packed
         }
     }
+
+    private func take(_ count: Int) -> WeightMemory.Block { state.withLock { $0.memory.take(count) } }
 
     /// A tensor with the same elements that has no memory until somebody asks for them, since they can be computed from packed
     /// weights; `nil` where they cannot be, or where the tensor is none whose memory is worth it.

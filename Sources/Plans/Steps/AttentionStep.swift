@@ -9,7 +9,7 @@ struct AttentionStep: Step {
     private let y: Operand
     private let factors: [Float]
     /// Bias and masks in the kernel's layout.
-    private let addends: PackedWeights
+    private let addends: TensorStorage
     private let parallel: ck_attention
     private let serial: ck_attention
 
@@ -46,9 +46,9 @@ struct AttentionStep: Step {
         ck_attention_prepare(&serial, 1)
         (self.parallel, self.serial) = (parallel, serial)
         addends = withUnsafePointer(to: parallel) { attention in
-            PackedWeights(count: Int(ck_attention_addends(attention))) {
-                ck_attention_pack(attention, bias?.pointer, mask?.pointer, $0)
-            }
+            let addends = TensorStorage(count: Int(ck_attention_addends(attention)))
+            ck_attention_pack(attention, bias?.pointer, mask?.pointer, addends.pointer)
+            return addends
         }
         multiplyAdds = operation.multiplyAdds(node.inputs.map(\.shape), output: node.output.shape)
     }
