@@ -74,8 +74,11 @@ struct MemoryLayout {
         }
     }
 
-    /// - Parameter firstGroupNode: the first of the nodes that run on a group of images at once.
-    init(_ graph: Graph, firstGroupNode: Int) {
+    /// - Parameters:
+    ///   - firstGroupNode: the first of the nodes that run on a group of images at once.
+    ///   - bands: the nodes that run in turns: what they make for each other has no place here, and everything else that they
+    ///     read or make is in use as long as any of them runs.
+    init(_ graph: Graph, firstGroupNode: Int, bands: [Range<Int>]) {
         /// Where each value begins in which memory, and its row stride unless that is a part of other memory.
         var storages: [Int: (storage: Storage, offset: Int, rowStride: Int)] = [:]
         func ownStorage(_ value: Graph.Value) {
@@ -109,11 +112,15 @@ struct MemoryLayout {
         }
         // How long each root is in use.
         for (index, node) in graph.nodes.enumerated() {
+            let run = bands.first { $0.contains(index) } ?? index..<index + 1
             for value in node.inputs + [node.output] + (node.sums.map { [$0] } ?? []) where value.constant == nil {
                 let root = storages[value.id]!.storage.root.storage
-                root.first = min(root.first, index)
-                root.last = max(root.last, index)
+                root.first = min(root.first, run.lowerBound)
+                root.last = max(root.last, run.upperBound - 1)
             }
+        }
+        for band in bands {
+            for node in graph.nodes[band].dropLast() { storages[node.output.id] = nil }
         }
         /// The memory of a value that fills it, row behind row, and lies in the arena.
         func wholeStorage(_ value: Graph.Value) -> Storage? {

@@ -58,6 +58,19 @@ struct StepBuilder {
 
     // MARK: Products
 
+    /// Appends the step of nodes that are computed in bands.
+    mutating func append(_ band: [Graph.Node]) {
+        let step = BandStep(band, layout, threads: threads) { node, strides, rows in
+            let product = node.product!
+            if product.isDepthwise {
+                return ProductBandStage<ck_depthwise_conv>(product, node, layout, strides, rows: rows, cache: cache)
+            }
+            return ProductBandStage<ck_packed_conv>(
+                product, node, layout, strides, rows: rows, cache: cache, configure: product.configure)
+        }
+        append(step, band.last!.output)
+    }
+
     private func productStep(_ product: Product, _ node: Graph.Node) -> any Step {
         let shape = product.shape(Operand(node.inputs[0], layout), Operand(node.output, layout))
         if product.isDepthwise {
@@ -99,6 +112,11 @@ struct StepBuilder {
             return RowStep(
                 kernel: activation.name, from: Operand(node.inputs[0], layout), to: Operand(node.output, layout)
             ) { x, y, rows in ck_activation_forward_f32(kernel, x, y, rows * width) }
+        case is NormOperation:
+            let width = Int64(node.inputs[0].width)
+            return RowStep(
+                kernel: operation.name, from: Operand(node.inputs[0], layout), to: Operand(node.output, layout)
+            ) { x, y, rows in ck_norm_rows_f32(x, rows, width, y) }
         case let binary as BinaryOperation:
             if let step = binaryStep(binary, node) { return step }
         case let gather as GatherRowsOperation:
@@ -124,9 +142,8 @@ struct StepBuilder {
 
     private func binaryStep(_ binary: BinaryOperation, _ node: Graph.Node) -> (any Step)? {
         let (a, b, y) = (node.inputs[0], node.inputs[1], node.output)
-        guard a.shape == y.shape, b.shape == y.shape || (b.rows == 1 && b.width == y.width), y.rows > 1 else {
-            return nil
-        }
+        let isRow = b.rows == 1 && b.width == y.width, isColumn = b.rows == y.rows && b.width == 1
+        guard a.shape == y.shape, b.shape == y.shape || isRow || isColumn else { return nil }
         return BinaryStep(
             kernel: binary.name, operation: binary.kernel, a: Operand(a, layout), b: Operand(b, layout),
             y: Operand(y, layout))

@@ -3,34 +3,6 @@ import Layers
 import Tensors
 import Testing
 
-/// A model of one function, with what it needs as children.
-private final class Model: Module {
-    let children: ChildList
-    private let body: (Tensor, [Module]) -> Tensor
-
-    init(_ children: [Module], _ body: @escaping (Tensor, [Module]) -> Tensor) {
-        self.children = ChildList(children)
-        self.body = body
-        super.init()
-        // Statistics other than 0 and 1, so that a norm that is dropped or misplaced shows.
-        for case let norm as BatchNorm2d in modules {
-            let channels = norm.weight.count
-            norm.runningMean.value = Tensor((0..<channels).map { Float($0 % 5) * 0.1 - 0.2 }, shape: [channels])
-            norm.runningVariance.value = Tensor((0..<channels).map { 0.5 + Float($0 % 3) }, shape: [channels])
-            norm.weight.data = Tensor((0..<channels).map { 1 - Float($0 % 4) * 0.3 }, shape: [channels])
-            norm.bias.data = Tensor((0..<channels).map { Float($0 % 7) * 0.1 }, shape: [channels])
-        }
-        eval()
-    }
-
-    override func forward(_ x: Tensor) -> Tensor { body(x, children.modules) }
-}
-
-private func images(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
-    var source = RandomSource(seed: seed)
-    return Tensor((0..<shape.reduce(1, *)).map { _ in Float(source.normal()) }, shape: shape)
-}
-
 @Suite(.serialized) struct PlanTests {
     /// The kernels of the model's plan, with what is merged into them; and that the plan computes what the model does.
     private func steps(_ model: Module, _ shape: [Int], sourceLocation: SourceLocation = #_sourceLocation) -> [String] {

@@ -7,27 +7,6 @@ import Testing
 ///
 /// They are made here for a number of threads of their own: the engine's is the process's, and other tests change it.
 @Suite struct PlanThreadsTests {
-    private static func images(_ shape: [Int]) -> Tensor {
-        var source = RandomSource(seed: 3)
-        return Tensor((0..<shape.reduce(1, *)).map { _ in Float(source.normal()) }, shape: shape)
-    }
-
-    private static func plan(_ model: Module, _ shape: [Int], threads: Int) throws -> Plan {
-        try #require(
-            Plan(imageShape: shape, threads: threads, cache: PackedWeightCache()) { x in
-                Engine.withoutPlans { model.forward(x) }
-            })
-    }
-
-    private func expectAgreement(
-        _ plan: Plan, _ model: Module, _ x: Tensor, _ label: String, sourceLocation: SourceLocation = #_sourceLocation
-    ) {
-        let (planned, expected) = GradientMode.disabled { (plan.run(x), Engine.withoutPlans { model(x) }) }
-        let scale = expected.scalars.reduce(0) { max($0, abs($1)) }
-        let worst = zip(planned.scalars, expected.scalars).reduce(0) { max($0, abs($1.0 - $1.1)) }
-        #expect(worst <= 1e-4 * scale, "\(label)", sourceLocation: sourceLocation)
-    }
-
     /// With squeeze and excitation, whose sums have one row for each thread, and with kernels that want scratch memory.
     private func convolutional() -> Module {
         final class Scaled: Module {
@@ -80,15 +59,15 @@ import Testing
 
     @Test(arguments: [1, 2, 3]) func groupsOfImagesComputeTheSame(threads: Int) throws {
         let model = heavy()
-        let plan = try Self.plan(model, [4, 3, 8], threads: threads)
+        let plan = try makePlan(model, [4, 3, 8], threads: threads)
         // The first two are better computed image by image; what the depthwise product sums up is read behind them.
         for step in plan.descriptions.dropFirst(2) {
             #expect(step.place.hasPrefix("group") || step.place.hasPrefix("output"), "\(step) is not in groups")
         }
-        let large = try Self.plan(model, [4, 40, 8], threads: threads)
+        let large = try makePlan(model, [4, 40, 8], threads: threads)
         for batch in [1, 2, 3, 4, 5, 8, 17] {
-            expectAgreement(plan, model, Self.images([batch, 4, 3, 8]), "\(threads) threads, \(batch) images")
-            expectAgreement(large, model, Self.images([batch, 4, 40, 8]), "\(threads) threads, \(batch) large images")
+            expectAgreement(plan, model, images([batch, 4, 3, 8]), "\(threads) threads, \(batch) images")
+            expectAgreement(large, model, images([batch, 4, 40, 8]), "\(threads) threads, \(batch) large images")
         }
     }
 
@@ -96,8 +75,8 @@ import Testing
     @Test func imagesOfAGroupDoNotAffectEachOther() throws {
         let model = heavy()
         // So large that Strassen's products mix rows: 40 of an image where `reduce` runs.
-        let plan = try Self.plan(model, [4, 40, 8], threads: 2)
-        let x = Self.images([12, 4, 40, 8])
+        let plan = try makePlan(model, [4, 40, 8], threads: 2)
+        let x = images([12, 4, 40, 8])
         let expected = plan.run(x).scalars
         for spoiler in [Float.nan, 1e30] {
             var scalars = x.scalars
@@ -113,9 +92,9 @@ import Testing
 
     @Test(arguments: [1, 2, 3, 4]) func anyNumberOfThreadsComputesTheSame(threads: Int) throws {
         let model = convolutional()
-        let plan = try Self.plan(model, [19, 23, 48], threads: threads)
+        let plan = try makePlan(model, [19, 23, 48], threads: threads)
         for batch in [1, 2, 3, 5] {
-            expectAgreement(plan, model, Self.images([batch, 19, 23, 48]), "\(threads) threads, \(batch) images")
+            expectAgreement(plan, model, images([batch, 19, 23, 48]), "\(threads) threads, \(batch) images")
         }
     }
 
@@ -124,12 +103,12 @@ import Testing
         defer { Engine.setThreads(0) }
         let model = convolutional()
         for threads in [1, 2, 3] {
-            let plan = try Self.plan(model, [19, 23, 48], threads: threads)
+            let plan = try makePlan(model, [19, 23, 48], threads: threads)
             for other in [1, 2, 7] {
                 Engine.setThreads(other)
                 for batch in [1, 4] {
                     expectAgreement(
-                        plan, model, Self.images([batch, 19, 23, 48]),
+                        plan, model, images([batch, 19, 23, 48]),
                         "made for \(threads), run on \(other), \(batch) images")
                 }
             }
@@ -141,9 +120,9 @@ import Testing
         let model = Sequential(Linear(1024, 1100), ReLU(), Linear(1100, 1050))
         model.eval()
         for threads in [1, 2, 4] {
-            let plan = try Self.plan(model, [1024], threads: threads)
+            let plan = try makePlan(model, [1024], threads: threads)
             for batch in [1, 2, 12, 13, 64, 4000] {
-                expectAgreement(plan, model, Self.images([batch, 1024]), "\(threads) threads, \(batch) images")
+                expectAgreement(plan, model, images([batch, 1024]), "\(threads) threads, \(batch) images")
             }
         }
     }
@@ -152,8 +131,8 @@ import Testing
     @Test func runsAreIdenticalBitByBit() async throws {
         let model = convolutional()
         for threads in [1, 2, 3] {
-            let plan = try Self.plan(model, [19, 23, 48], threads: threads)
-            let x = Self.images([1, 19, 23, 48])
+            let plan = try makePlan(model, [19, 23, 48], threads: threads)
+            let x = images([1, 19, 23, 48])
             struct Shared: @unchecked Sendable { let x: Tensor }
             let shared = Shared(x: x), expected = plan.run(x).scalars
             await withTaskGroup(of: Bool.self) { group in

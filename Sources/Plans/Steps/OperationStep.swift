@@ -27,7 +27,7 @@ struct OperationStep: Step {
     }
 
     func onGroup(of images: Int, threads: Int) -> (any Step)? {
-        guard operation is NormOperation || operation is BinaryOperation || operation is ActivationOperation,
+        guard operation is BinaryOperation || operation is ActivationOperation,
             output.isOneRow, inputs.allSatisfy(\.isOneRow)
         else { return nil }
         var step = self

@@ -11,9 +11,7 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     private let residual: Operand?
     /// Where the sums over the pixels go: one row for each thread.
     private let sums: Operand?
-    private let extras: Extras
-    private let weights: PackedWeights
-    private let bias: [Float]?
+    private let parameters: ProductParameters
     /// Prepared for all of the engine's threads, and for one.
     private let parallel: Kernel
     private let serial: Kernel
@@ -33,11 +31,9 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         var kernel = Kernel(shape, strides, product.epilogue)
         configure(&kernel)
         (parallel, serial) = (kernel.prepared(threads: threads), kernel.prepared(threads: 1))
-        weights = cache.weights(product, parallel)
+        parameters = ProductParameters(product, node, layout, cache.weights(product, parallel))
         precondition(serial.layout == parallel.layout, "ProductStep: packed weights depend on the number of threads")
-        bias = product.weights.bias
         detail = product.summary
-        extras = Extras(product, node, layout)
         multiplyAdds = product.multiplyAdds(rows: Int(shape.oh * shape.ow))
     }
 
@@ -49,7 +45,7 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     }
 
     func onGroup(of images: Int, threads: Int) -> (any Step)? {
-        guard sums == nil, extras.suitGroups, let xStride = x.groupRowStride, let yStride = y.groupRowStride,
+        guard sums == nil, parameters.suitGroups, let xStride = x.groupRowStride, let yStride = y.groupRowStride,
             let residualStride = residual.map(\.groupRowStride) ?? 0
         else { return nil }
         let strides = ck_strides(x: Int64(xStride), y: Int64(yStride), residual: Int64(residualStride))
@@ -59,84 +55,22 @@ struct ProductStep<Kernel: ProductKernel>: Step {
 
     /// Another step with a kernel for a group of images.
     private init(_ one: ProductStep, _ kernel: Kernel, images: Int, threads: Int) {
-        (x, y, residual, sums, extras) = (one.x, one.y, one.residual, nil, one.extras)
-        (weights, bias, detail) = (one.weights, one.bias, one.detail)
+        (x, y, residual, sums) = (one.x, one.y, one.residual, nil)
+        (parameters, detail) = (one.parameters, one.detail)
         multiplyAdds = one.multiplyAdds * images
         (parallel, serial) = (kernel.prepared(threads: threads), kernel.prepared(threads: 1))
     }
 
     private func run(_ execution: Execution, _ kernel: Kernel) {
-        bias.withOptionalPointer { bias in
-            let operands = ck_operands(
-                x: execution.pointer(x.location), weight: weights.pointer, bias: bias,
-                residual: residual.map { UnsafePointer(execution.pointer($0.location)) },
-                y: execution.pointer(y.location))
-            let sums = sums.map { execution.pointer($0.location) }
-            if let sums { sums.update(repeating: 0, count: execution.isParallel ? self.sums!.count : y.width) }
-            extras.withPointers(execution) { packed in
-                execution.forEachPart(kernel.units) { begin, end, part in
-                    let extras = ProductExtras(packed: packed, sums: sums.map { $0 + part * y.width })
-                    kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
-                }
-            }
+        let sums = sums.map { execution.pointer($0.location) }
+        if let sums { sums.update(repeating: 0, count: execution.isParallel ? self.sums!.count : y.width) }
+        let (operands, packed) = parameters.operands(
+            execution, x: execution.pointer(x.location), y: execution.pointer(y.location),
+            residual: residual.map { execution.pointer($0.location) })
+        execution.forEachPart(kernel.units) { begin, end, part in
+            let extras = ProductExtras(packed: packed, sums: sums.map { $0 + part * y.width })
+            kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
         }
-    }
-}
-
-/// The operands of a product beside those that every kernel has.
-private struct Extras {
-    let scale: [Float]?
-    let shift: [Float]?
-    let imageScale: Operand?
-    let inputRows: [Int32]?
-    let outputRows: [Int32]?
-    let padding: [Float]?
-
-    init(_ product: Product, _ node: Graph.Node, _ layout: MemoryLayout) {
-        var imageScale: Operand?
-        switch product.prologue {
-        case .none: (scale, shift) = (nil, nil)
-        case .affine(let affine): (scale, shift) = (affine.scale, affine.shift)
-        case .layerNorm(let scale, let shift, _): (self.scale, self.shift) = (scale, shift)
-        case .imageScale:
-            (scale, shift) = (nil, nil)
-            imageScale = Operand(node.inputs.last!, layout)
-        }
-        self.imageScale = imageScale
-        (inputRows, outputRows, padding) = (product.inputRows, product.outputRows, product.padding)
-    }
-
-    /// Whether they serve all images of a group: an order of rows is one image's, and scales are read one image's behind the
-    /// other's.
-    var suitGroups: Bool {
-        inputRows == nil && outputRows == nil && imageScale.map { $0.groupRowStride == $0.width } ?? true
-    }
-
-    func withPointers(_ execution: Execution, _ body: (ck_packed_extras) -> Void) {
-        scale.withOptionalPointer { scale in
-            shift.withOptionalPointer { shift in
-                inputRows.withOptionalPointer { inputRows in
-                    outputRows.withOptionalPointer { outputRows in
-                        padding.withOptionalPointer { padding in
-                            let scale = imageScale.map { UnsafePointer(execution.pointer($0.location)) } ?? scale
-                            body(
-                                ck_packed_extras(
-                                    scale: scale, shift: shift, x_rows: inputRows, y_rows: outputRows,
-                                    padding: padding))
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-extension Optional {
-    /// Calls `body` with a pointer to an array's elements, or with `nil`.
-    fileprivate func withOptionalPointer<Element>(_ body: (UnsafePointer<Element>?) -> Void)
-    where Wrapped == [Element] {
-        guard let self else { return body(nil) }
-        self.withUnsafeBufferPointer { body($0.baseAddress) }
     }
 }
 

@@ -85,7 +85,7 @@ struct RowStep: Step {
     }
 }
 
-/// An operation on two values with rows of the same width, of which the second may have only one row.
+/// An operation on two values with rows of the same width, of which the second may have only one row, or one column.
 struct BinaryStep: Step {
     let kernel: String
     let scratchSize = 0
@@ -107,7 +107,7 @@ struct BinaryStep: Step {
             for row in stride(from: Int(begin), to: Int(end), by: run) {
                 var part = ck_binary_shape(
                     rows: Int64(run), cols: Int64(y.width), a_row: Int64(a.rowStride), a_col: 1,
-                    b_row: Int64(rightStride), b_col: 1)
+                    b_row: Int64(rightStride), b_col: b.width == y.width ? 1 : 0)
                 ck_binary_f32(
                     operation, &part, left + row * a.rowStride, right + row * rightStride, target + row * y.rowStride)
             }
