@@ -29,9 +29,11 @@ void ck_depthwise_prepare(ck_depthwise_conv *conv, int64_t threads) {
     conv->row_blocks = (s->oh + CK_ROW_BLOCK - 1) / CK_ROW_BLOCK;
     conv->channel_blocks = 1;
     if (threads > 1 && conv->row_blocks * s->n % threads != 0) {
-        // As many units as threads, or a multiple: by rows where there are enough, or else by channels.
+        // As many units as threads, or a multiple: by rows where there are enough, or else by channels, as what comes before
+        // such low maps is divided too, so that each thread finds most of its input in its own cache (two threads, 7 x 7 x
+        // 3840, 3 x 3: by rows 110 us, by channels 83).
         const int64_t rounded = (conv->row_blocks + threads - 1) / threads * threads;
-        if (2 * rounded <= s->oh)
+        if (conv->row_blocks > 1 && 2 * rounded <= s->oh)
             conv->row_blocks = rounded;
         else
             conv->channel_blocks = vectors < threads ? vectors : threads;
