@@ -1,17 +1,17 @@
 import Foundation
 import Recognite
+import TestSupport
 import Testing
 
 /// The `recognite` command, from the outside.
 @Suite struct CommandTests {
-    private let folder: URL
+    private let folder: TemporaryFolder
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.appending(path: "recognite-\(UUID())")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        folder = try TemporaryFolder()
     }
 
-    private func path(_ name: String) -> String { folder.appending(path: name).path }
+    private func path(_ name: String) -> String { folder.path(name) }
 
     private func writePicture(_ name: String, _ colour: SIMD3<UInt8>) throws -> String {
         var image = RGBImage(width: 60, height: 40, filledWith: colour)
@@ -49,7 +49,6 @@ import Testing
     }
 
     @Test func inspectsModelsAndFiles() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let tree = try RecogniteProcess.run("inspect", "resnet18", "--depth", "1")
         #expect(tree.output.contains("layer4") && !tree.output.contains("layer4.0"))
         #expect(tree.output.contains("1,814,073,344"))
@@ -65,7 +64,6 @@ import Testing
     }
 
     @Test func embedsPicturesAndArraysAlike() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let pictures = [try writePicture("b.png", [200, 30, 30]), try writePicture("a.png", [20, 30, 220])]
         let run = { (output: String, inputs: [String]) throws -> RecogniteProcess in
             try RecogniteProcess.run(
@@ -79,7 +77,7 @@ import Testing
 
         // A folder gives its pictures by name.
         let byFolder = try RecogniteProcess.run(
-            "embed", "--model", "resnet18", "--preset", "64/64", "--seed", "3", folder.path)
+            "embed", "--model", "resnet18", "--preset", "64/64", "--seed", "3", folder.url.path)
         let lines = byFolder.output.split(separator: "\n")
         #expect(lines.count == 2 && lines[0].contains("a.png") && lines[1].contains("b.png"))
 
@@ -101,7 +99,6 @@ import Testing
     }
 
     @Test func givesLogitsInTrainingMode() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let pictures = [try writePicture("a.png", [1, 2, 3]), try writePicture("b.png", [250, 2, 3])]
         let result = try RecogniteProcess.run(
             "embed", "--model", "resnet18", "--mode", "train", "--classes", "5", "--preset", "64/64", "--output",
@@ -115,7 +112,6 @@ import Testing
     }
 
     @Test func reportsWhatItCannotRead() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let good = try writePicture("good.png", [9, 9, 9])
         let bytes = try Data(contentsOf: URL(filePath: good))
         try Data().write(to: URL(filePath: path("empty.jpg")))
@@ -158,7 +154,6 @@ import Testing
     }
 
     @Test func comparesPictures() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let a = try writePicture("a.png", [9, 9, 9])
         let result = try RecogniteProcess.run("compare", "--model", "resnet18", "--preset", "32/32", a, a)
         #expect(result.status == 0)
@@ -166,7 +161,6 @@ import Testing
     }
 
     @Test func classifiesWithTheModelsOwnClassifier() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let a = try writePicture("a.png", [9, 9, 9])
         for (classes, name) in [(1000, imageNetCategories[0]), (3, "class 0")] {
             let model = try ModelRegistry.makeModel("resnet18", numClasses: classes)

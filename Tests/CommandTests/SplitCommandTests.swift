@@ -1,29 +1,29 @@
 import Foundation
 import Recognite
+import TestSupport
 import Testing
 
 /// `recognite split`, from the outside.
 @Suite struct SplitCommandTests {
-    private let folder: URL
+    private let folder: TemporaryFolder
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.appending(path: "recognite-split-\(UUID())")
+        folder = try TemporaryFolder()
         for index in 0..<40 {
             try write("pictures/label_\(index % 8)/\(index).png", "x")
         }
     }
 
-    private func path(_ name: String) -> String { folder.appending(path: name).path }
+    private func path(_ name: String) -> String { folder.path(name) }
 
     private func write(_ name: String, _ text: String) throws {
-        let file = folder.appending(path: name)
+        let file = folder.url.appending(path: name)
         try FileManager.default.createDirectory(
             at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
         try Data(text.utf8).write(to: file)
     }
 
     @Test func writesThreeTables() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let lines = (0..<40).map { "pictures/label_\($0 % 8)/\($0).png,label_\($0 % 8)\n" }.joined()
         try write("data.csv", "file,class\n" + lines)
         let output = path("out/deep")
@@ -49,7 +49,6 @@ import Testing
     }
 
     @Test func splitsFoldersAndWarns() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let result = try RecogniteProcess.run(
             "split", path("pictures"), "--num-refs", "7", "--folds", "8", "--output-dir", path("out"))
         #expect(result.status == 0)
@@ -59,7 +58,6 @@ import Testing
     }
 
     @Test func reportsMistakes() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         try write("bad.csv", "image,label\nnone.png,a\n")
         let output = ["--output-dir", path("out")]
         let cases: [(arguments: [String], code: Int32, words: String)] = [

@@ -5,22 +5,20 @@ import Testing
 
 /// `recognite weights` and `--weights` with names: caches of the tests' own, and nothing from outside this machine.
 @Suite struct WeightsCommandTests {
-    private let folder: URL
+    private let folder: TemporaryFolder
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.appending(path: "recognite-\(UUID())")
+        folder = try TemporaryFolder()
         try FileManager.default.createDirectory(
-            at: folder.appending(path: "hub/checkpoints"), withIntermediateDirectories: true)
+            at: folder.url.appending(path: "hub/checkpoints"), withIntermediateDirectories: true)
     }
 
-    private func cleanUp() { try? FileManager.default.removeItem(at: folder) }
-
-    private func path(_ name: String) -> String { folder.appending(path: name).path }
+    private func path(_ name: String) -> String { folder.path(name) }
 
     /// The command with its own cache, and a mirror that is not there unless it is named.
     private func run(_ arguments: String..., mirror: String = "http://127.0.0.1:1") throws -> RecogniteProcess {
         try RecogniteProcess.run(
-            arguments, environment: ["TORCH_HOME": folder.path, "RECOGNITE_WEIGHTS_URL": mirror])
+            arguments, environment: ["TORCH_HOME": folder.url.path, "RECOGNITE_WEIGHTS_URL": mirror])
     }
 
     private func expectFailure(
@@ -33,7 +31,6 @@ import Testing
     }
 
     @Test func listsTheCatalogue() throws {
-        defer { cleanUp() }
         let list = try run("weights", "list", "resnet50", "vit_b_16")
         #expect(
             list.status == 0 && list.output.contains(/IMAGENET1K_V2 +80.858 .* 232\/224:bilinear +default/),
@@ -51,14 +48,13 @@ import Testing
     }
 
     @Test func printsPaths() throws {
-        defer { cleanUp() }
         let missing = try run("weights", "path", "resnet50", "IMAGENET1K_V1")
         #expect(missing.status == 1)
         #expect(missing.output == path("hub/checkpoints/resnet50-0676ba61.pth") + "\n")
         try Data([1]).write(to: URL(filePath: path("hub/checkpoints/resnet50-11ad3fa6.pth")))
         for arguments in [["resnet50"], ["resnet50", "DEFAULT"], ["ResNet50_Weights.IMAGENET1K_V2"]] {
             let there = try RecogniteProcess.run(
-                ["weights", "path"] + arguments, environment: ["TORCH_HOME": folder.path])
+                ["weights", "path"] + arguments, environment: ["TORCH_HOME": folder.url.path])
             #expect(there.status == 0 && there.output == path("hub/checkpoints/resnet50-11ad3fa6.pth") + "\n")
         }
         // What is there is not downloaded.
@@ -68,7 +64,6 @@ import Testing
 
     #if canImport(Glibc)
         @Test(.timeLimit(.minutes(1))) func fetchesFromAMirror() throws {
-            defer { cleanUp() }
             let server = try FileServer()
             defer { server.stop() }
             let name = "resnet18-f37072fd.pth"
@@ -88,7 +83,6 @@ import Testing
 
     /// Named weights bring their preset: bicubic and 232 are not what a file would get.
     @Test func namedWeightsComeWithTheirPreset() throws {
-        defer { cleanUp() }
         var image = RGBImage(width: 300, height: 260, filledWith: [20, 80, 140])
         image.withUnsafeMutablePixels { pixels in
             for index in pixels.indices { pixels[index] = UInt8(truncatingIfNeeded: index &* index >> 5) }
@@ -127,7 +121,6 @@ import Testing
     }
 
     @Test func imagesThatAModelCannotTakeAreAnError() throws {
-        defer { cleanUp() }
         func write(_ count: Int, _ side: Int, _ name: String) throws {
             let images = ReferenceFill.images(count, side, side, salt: "command")
             try images.permuted([0, 3, 1, 2]).write(npy: path(name))

@@ -116,17 +116,15 @@ private final class TinyNet: Module {
 }
 
 @Suite struct WeightsTests {
-    private let folder: URL
+    private let folder: TemporaryFolder
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.appending(path: "recognite-\(UUID())")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        folder = try TemporaryFolder()
     }
 
-    private func path(_ name: String) -> String { folder.appending(path: name).path }
+    private func path(_ name: String) -> String { folder.path(name) }
 
     @Test func bareWeightsWithOtherClassesLoadIntoARecognizer() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let model = try ModelRegistry.makeModel("resnet18", numClasses: 10)
         let bare = model.stateDict()
         try bare.write(safetensorsTo: path("bare.safetensors"))
@@ -142,7 +140,6 @@ private final class TinyNet: Module {
     }
 
     @Test func recognizerWeightsRoundTrip() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let saved = try Recognizer("resnet18", numClasses: 3)
         try saved.stateDict().write(safetensorsTo: path("recognizer.safetensors"))
         let loaded = try Recognizer("resnet18", numClasses: 3, weights: .file(path("recognizer.safetensors")))
@@ -157,7 +154,6 @@ private final class TinyNet: Module {
     }
 
     @Test func weightsOfAnotherModelAreOneErrorWithEveryKey() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         try ModelRegistry.makeModel("resnet34").stateDict().write(safetensorsTo: path("other.safetensors"))
         let error = #expect(throws: WeightsMismatchError.self) {
             try Recognizer("resnet18", weights: .file(path("other.safetensors")))
