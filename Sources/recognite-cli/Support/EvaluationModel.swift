@@ -87,10 +87,10 @@ struct EvaluationModel: ParsableArguments {
         let std = try normStd.map { SIMD3<Float>($0.values) } ?? values("std") ?? Normalization.imageNet.std
         guard std.min() > 0 else { throw malformed("std") }
 
+        let isFixed = try ModelRegistry.entry(model).hasFixedInputSize
         if weights == nil {
             Logger(label: "recognite.command").notice("no --weights given, \(model) has random weights")
         }
-        let isFixed = try ModelRegistry.entry(model).hasFixedInputSize
         let recognizer = try withDownloadBar { store in
             try Recognizer(model, weights: pretrained, imageSize: isFixed ? side : nil, from: store)
         }

@@ -52,6 +52,8 @@ struct ModelOptions: ParsableArguments {
 
     /// A recognizer; says on standard error if its weights are random.
     func makeRecognizer(classes: Int? = nil, normalize: Bool = true) throws -> Recognizer {
+        // An unknown model has no weights at all.
+        _ = try ModelRegistry.entry(model)
         if weights == nil {
             Logger(label: "recognite.command").notice("no --weights given, \(model) has random weights")
         }
