@@ -20,6 +20,12 @@
 
 #include "processors.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+// As inputs and as results.
+#define SUBNORMALS_ARE_ZERO (_MM_DENORMALS_ZERO_ON | _MM_FLUSH_ZERO_ON)
+#endif
+
 enum {
     MAX_THREADS = 1024,
     // How long to spin. Loops of one network follow each other within some tens of microseconds; waking a sleeping
@@ -70,6 +76,28 @@ static void pause_briefly(void) {
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
+#endif
+}
+
+// Lets this thread's arithmetic take subnormal numbers for 0; returns what it did before. Processors that compute with them
+// in microcode take over a hundred cycles for each: with masks of -100, whose exponentials add up to such numbers, an
+// attention over Swin-T's windows of 14 x 14 took 2000 us on a Xeon of 2023 and takes 236. Weights of trained networks
+// contain them, too. Elsewhere than on x86 no such cost is known.
+static unsigned flush_subnormals(void) {
+#if defined(__x86_64__)
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | SUBNORMALS_ARE_ZERO);
+    return mode;
+#else
+    return 0;
+#endif
+}
+
+static void restore_arithmetic(unsigned mode) {
+#if defined(__x86_64__)
+    _mm_setcsr(mode);
+#else
+    (void)mode;
 #endif
 }
 
@@ -142,6 +170,7 @@ static void *worker_main(void *argument) {
     worker *self = &all_workers[index];
     unsigned seen = 0;
     inside = true;
+    flush_subnormals();
     for (;;) {
         if (!spin_ticket(&self->ticket, seen)) {
             pthread_mutex_lock(&self->mutex);
@@ -287,7 +316,9 @@ void ck_pool_run(int64_t count, int64_t grain, ck_pool_body body, void *context)
         bool was_inside = inside;
         // One chunk is no split: loops within it may still use the pool.
         if (chunks > 1) inside = true;
+        const unsigned mode = flush_subnormals();
         run_sequentially(count, chunks, body, context);
+        restore_arithmetic(mode);
         inside = was_inside;
         return;
     }
@@ -303,6 +334,7 @@ void ck_pool_run(int64_t count, int64_t grain, ck_pool_body body, void *context)
     pool.caller_cpu = current_cpu();
     atomic_store(&pool.pending, posted);
     for (int64_t i = 0; i < posted; i++) post(&all_workers[i]);
+    const unsigned mode = flush_subnormals();
     run_chunk(0);
     for (int64_t chunk = posted + 1; chunk < chunks; chunk++) run_chunk(chunk);
     for (int64_t i = 0; i < posted; i++) {
@@ -311,6 +343,7 @@ void ck_pool_run(int64_t count, int64_t grain, ck_pool_body body, void *context)
         run_chunk(i + 1);
         atomic_fetch_sub(&pool.pending, 1);
     }
+    restore_arithmetic(mode);
     wait_for_workers();
     inside = false;
     pthread_mutex_unlock(&pool.busy);

@@ -49,8 +49,11 @@ struct OriginalWeights: Sendable {
     /// Writes the weights in their own layout. On this thread alone: whoever waits for them may hold what another thread
     /// waits for.
     func restore(to target: UnsafeMutablePointer<Float>) {
-        kernel.unpack(packed.pointer, 0, kernel.panels, target)
-        losses?.undo(target)
+        // A single chunk, which runs here: with arithmetic as it was when the losses were noted (`ck_pool_run`).
+        parallelFor(1, grain: 1) { _, _ in
+            kernel.unpack(packed.pointer, 0, kernel.panels, target)
+            losses?.undo(target)
+        }
         guard let order else { return }
         var row = [Float](repeating: 0, count: order.count)
         for first in stride(from: 0, to: rows * order.count, by: order.count) {

@@ -46,6 +46,31 @@ extension KernelTests {
             #expect(next == max(count, 0), "\(label): \(chunks)")
         }
 
+        #if arch(x86_64)
+            /// On every thread of a loop, whether there are several or one; the caller's arithmetic stays what it was.
+            @Test(arguments: [1, 2, 5] as [Int64]) func subnormalsAreZeroWithin(threads: Int64) {
+                defer { ck_pool_set_threads(0) }
+                ck_pool_set_threads(threads)
+                let count = 64
+                let numbers = UnsafeMutablePointer<Float>.allocate(capacity: count)
+                defer { numbers.deallocate() }
+                // Half of them are subnormal, the others become it.
+                for index in 0..<count { numbers[index] = index % 2 == 0 ? 3e-39 : 0x1p-126 }
+                func halve() {
+                    ck_pool_run(
+                        Int64(count), 1,
+                        { context, begin, end, _ in
+                            let numbers = context!.assumingMemoryBound(to: Float.self)
+                            for index in Int(begin)..<Int(end) { numbers[index] *= index % 2 == 0 ? 1e3 : 0.5 }
+                        }, numbers)
+                }
+                halve()
+                #expect((0..<count).allSatisfy { numbers[$0] == 0 })
+                numbers[0] = 3e-39
+                #expect(numbers[0] * 0.5 > 0)
+            }
+        #endif
+
         @Test func chunksCoverTheRange() {
             defer { ck_pool_set_threads(0) }
             for threads: Int64 in [1, 2, 3, 8, 2, 5, 1] {

@@ -142,7 +142,8 @@ extension WholeModelTests {
             }
             let plain = EmbeddingDescriptor(.init(normalizes: false))
             try plain.prepare(recognizer)
-            #expect(try plain.embeddings(recognizer, images).scalars == average.scalars)
+            // Not to the bit: tests of the pool change the number of threads meanwhile.
+            #expect(try difference(plain.embeddings(recognizer, images), average) < 1e-5)
         }
 
         /// Why the architectures that have no global average pooling are refused, by the beginnings of their names.

@@ -19,7 +19,8 @@ void ck_pool_set_threads(int64_t threads);
 // each, the first one on the calling thread; returns when all are done. The chunks depend on count, grain and the
 // number of threads only. A call from inside one of several chunks, or while another thread's parallel-for is under way,
 // runs the same chunks one after the other on the calling thread; from inside a single chunk it is split as usual.
-// Workers spin briefly for the next call and then sleep.
+// Workers spin briefly for the next call and then sleep. On x86, arithmetic within `body` takes subnormal numbers (below
+// 1.2e-38) for 0 and gives 0 instead of them, on every thread; the calling thread's own mode is as before afterwards.
 void ck_pool_run(int64_t count, int64_t grain, ck_pool_body body, void *context);
 
 // The chunk count that ck_pool_run would use.
