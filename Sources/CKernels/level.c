@@ -1,4 +1,4 @@
-// The choice of the instruction-set level.
+// The choice of the instruction-set level and of the cores.
 //
 // A machine without AVX-512 can still run the 16-lane code: built with CK_EMULATE_AVX512 the avx512 level is compiled
 // for AVX2 (each 16-lane vector becomes two of 8) and counts as supported wherever AVX2 is:
@@ -58,3 +58,27 @@ const char *ck_level_name(ck_level level) {
     }
     return "unknown";
 }
+
+static atomic_int cores_in_use = -1;
+static _Thread_local int cores_here = -1;
+
+ck_cores ck_cores_current(void) {
+    if (cores_here >= 0) return (ck_cores)cores_here;
+    int cores = atomic_load_explicit(&cores_in_use, memory_order_relaxed);
+    if (cores >= 0) return (ck_cores)cores;
+    // Two threads may both get here; they find the same.
+    cores = CK_CORES_AMD;
+#if CK_X86_LEVELS
+    __builtin_cpu_init();
+    if (__builtin_cpu_is("intel")) cores = CK_CORES_INTEL;
+#endif
+    const char *wish = getenv("RECOGNITE_CORES");
+    for (int c = CK_CORES_AMD; wish && c <= CK_CORES_INTEL; c++)
+        if (strcmp(wish, ck_cores_name((ck_cores)c)) == 0) cores = c;
+    atomic_store_explicit(&cores_in_use, cores, memory_order_relaxed);
+    return (ck_cores)cores;
+}
+
+void ck_cores_set(ck_cores cores) { cores_here = (int)cores; }
+
+const char *ck_cores_name(ck_cores cores) { return cores == CK_CORES_INTEL ? "intel" : "amd"; }

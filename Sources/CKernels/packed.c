@@ -146,11 +146,13 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
 // Zen 4, rows x terms x outputs, the time of eight products over that of seven: 196 x 960 x 384 1.10, x 128 1.06, x 64 1.01;
 // 196 x 256 x 256 1.07, x 128 1.04; 196 x 128 x 256 1.04, x 128 1.02; 196 x 96 x 256 1.01; 49 x 960 x 384 1.05, x 128 1.00;
 // 49 x 192 x 384 1.03; 25 x 960 x 384 1.00. With the smaller tiles of 16 registers, whose sums pass through the caches
-// more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s).
+// more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s). Nor where the additions take the multiply-adds' ports (Xeon of
+// 2023, GFLOP/s of seven and of eight: 196 x 1024 x 256 142 and 165, 197 x 768 x 3072 156 and 174, 49 x 2048 x 512 113 and 180;
+// 180 would be the most without any sums of rows and weights).
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
-    if (conv->level != CK_LEVEL_AVX512 || !conv->mixes_rows || s->kh != 1 || s->kw != 1 || s->groups != 1 || s->c % 2 != 0)
-        return false;
+    if (conv->level != CK_LEVEL_AVX512 || ck_cores_current() == CK_CORES_INTEL || !conv->mixes_rows) return false;
+    if (s->kh != 1 || s->kw != 1 || s->groups != 1 || s->c % 2 != 0) return false;
     // Only rows of the same image are mixed.
     if (s->n > 1 && s->n % conv->row_parts != 0) return false;
     const int64_t image_rows = ck_least(rows, s->oh * s->ow), height = image_rows / ck_strassen_tiles(conv, image_rows);
@@ -196,7 +198,6 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->units = parts;
     }
     conv->panel_parts = conv->units;
-    conv->units = conv->row_parts * conv->panel_parts;
 
     const int64_t weights = terms * ck_up(og, conv->grain) * s->groups / conv->panel_parts;
     const int64_t unit_rows = (rows + conv->row_parts - 1) / conv->row_parts;
@@ -231,6 +232,19 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     const int64_t blocks = (most_tiles + conv->tile_block - 1) / conv->tile_block;
     conv->tile_block = (most_tiles + blocks - 1) / blocks;
     if (conv->strassen) conv->tile_block += conv->tile_block % 2;
+    // Slices of some microseconds, so that a faster thread can take some of a slower one's. Strassen's sums of weights would be
+    // computed for each.
+    conv->slices = 1;
+    if (threads > 1 && !conv->strassen) {
+        const int64_t work = unit_rows * (s->o / conv->panel_parts) * terms;
+        int64_t most = conv->panels / conv->panel_parts;
+        if (blocks > 1)
+            most = rows / conv->row_parts / (conv->tile * conv->tile_block);
+        else if (conv->rows_first)
+            most = 1;
+        conv->slices = ck_most(1, ck_least(ck_least(work >> 20, 8), most));
+    }
+    conv->units = conv->row_parts * conv->panel_parts * conv->slices;
     ck_packed_scratch parts;
     ck_packed_scratch_parts(conv, &parts);
     conv->scratch = parts.end;

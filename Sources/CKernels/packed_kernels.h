@@ -344,13 +344,14 @@ static const float *inputs_end(const ck_packed_run *run, int64_t row) {
 // Lets the inputs of the block behind this one come meanwhile where panels are the innermost loop, which reads inputs
 // fastest; and those of the first block of a unit, if it reads them for one group after the other, a few lines at a time.
 #define prefetch_inputs CK_NAME(prefetch_inputs)
-static void prefetch_inputs(const ck_packed_run *run, ck_packed_block *block, int64_t tile_end, int64_t panels) {
+static void prefetch_inputs(const ck_packed_run *run, ck_packed_block *block, int64_t tile_end, int64_t panels,
+                            bool is_first) {
     const ck_packed_conv *conv = run->conv;
     block->next_lines = 0;
     block->next_inputs = run->operands->x;
     if (run->extras->x_rows || conv->strides.x != conv->shape.c) return;
     const float *end = inputs_end(run, block->row + block->rows);
-    if (block->tile == 0 && conv->shape.groups > 1) {
+    if (is_first && conv->shape.groups > 1) {
         const float *begin = block->row > 0 ? inputs_end(run, block->row) : run->operands->x;
         if (end - begin <= 64 * 1024)
             for (; begin < end; begin += 16) __builtin_prefetch(begin, 0, 2);
@@ -397,7 +398,8 @@ static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64
                 const int64_t terms = (count - 1) * length + c1 - c0, tiles = tile_end - block->tile;
                 const int64_t ahead = conv->rows_first ? 0 : (width + tiles - 1) / tiles;
                 const float *behind = weight + (k * length + c0 + terms) * width;
-                if (last && p + panels == panel_end) behind = run->weights + run->first_panel.weights;
+                if (last && p + panels == panel_end && tile_end < block->tiles)
+                    behind = run->weights + run->first_panel.weights;
                 // All tiles of one height at once, if their pointers lie one after the other.
                 for (int64_t t = block->tile, next; t < tile_end; t = next) {
                     next = count < segments ? t + 1 : ck_packed_tiles_end(block, t, tile_end);
@@ -458,13 +460,34 @@ static void scale_weights(const ck_packed_run *run, float *scaled) {
     }
 }
 
+// The pointers to a block's rows, and what is done to these before they are multiplied.
+#define prepare_rows CK_NAME(prepare_rows)
+static void prepare_rows(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end) {
+    const ck_packed_conv *conv = run->conv;
+    const bool copies = ck_packed_copies(conv) && !ck_packed_changes_rows(conv);
+    for (int64_t t = block->tile; t < tile_end; t++) {
+        const int64_t row = ck_packed_tile_row(block, t), height = ck_packed_tile_row(block, t + 1) - row;
+        const int64_t at = row - block->row;
+        const float **pointers = run->pointers + at * run->segments;
+        float *copy = run->inputs + at * ck_packed_copy_stride(conv);
+        if (ck_packed_rows_of_x(conv))
+            point_at_rows(run, row, height, pointers, copy);
+        else if (conv->merged)
+            point_at_kernel_rows(run, row, height, pointers, run->inputs + at * run->segments * run->length);
+        else
+            point_at_taps(run, row, height, pointers);
+        if (copies) copy_rows(run, height, pointers, copy);
+    }
+    if (run->extras->y_rows)
+        for (int64_t i = 0; i < block->rows; i++) run->y_rows[i] = run->extras->y_rows[block->row + i];
+}
+
 static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_operands *operands,
                                         const ck_packed_extras *extras, int64_t begin, int64_t end, float *scratch) {
     static const ck_packed_extras none;
     const ck_conv2d_shape *s = &conv->shape;
     ck_packed_run run = {.conv = conv, .operands = operands, .extras = extras ? extras : &none};
-    const bool rows_of_x = ck_packed_rows_of_x(conv);
-    const bool copies = ck_packed_copies(conv) && !ck_packed_changes_rows(conv);
+    ck_packed_kept nothing = {0}, *kept = run.extras->kept ? run.extras->kept : &nothing;
     ck_packed_scratch parts;
     ck_packed_scratch_parts(conv, &parts);
     run.segments = parts.segments;
@@ -488,14 +511,16 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     for (int64_t i = 0; i < conv->panel; i++) run.bias[i] = 0;
     run.weights = operands->weight;
     if (conv->scales_weights) {
-        scale_weights(&run, scratch + parts.weights);
+        if (!kept->weights) scale_weights(&run, scratch + parts.weights);
+        kept->weights = true;
         run.weights = scratch + parts.weights;
     }
     const int64_t rows = s->n * s->oh * s->ow;
     for (int64_t u = begin; u < end; u++) {
-        const int64_t row_part = u / conv->panel_parts, panel_part = u % conv->panel_parts;
-        const int64_t panel_begin = ck_packed_panel_part(conv, panel_part);
-        const int64_t panel_end = ck_packed_panel_part(conv, panel_part + 1);
+        const int64_t slice = u % conv->slices, part = u / conv->slices;
+        const int64_t row_part = part / conv->panel_parts, panel_part = part % conv->panel_parts;
+        int64_t panel_begin = ck_packed_panel_part(conv, panel_part);
+        int64_t panel_end = ck_packed_panel_part(conv, panel_part + 1);
         ck_packed_block block = {.begin = rows * row_part / conv->row_parts};
         const int64_t in_unit = rows * (row_part + 1) / conv->row_parts - block.begin;
         block.image_rows = conv->strassen ? ck_least(in_unit, s->oh * s->ow) : in_unit;
@@ -503,27 +528,24 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
         block.height = block.image_rows / block.image_tiles;
         block.higher = block.image_rows % block.image_tiles;
         block.tiles = in_unit > 0 ? in_unit / block.image_rows * block.image_tiles : 0;
+        const int64_t blocks = (block.tiles + conv->tile_block - 1) / conv->tile_block;
+        int64_t first = 0, behind = block.tiles;
+        if (blocks > 1) {
+            first = blocks * slice / conv->slices * conv->tile_block;
+            behind = ck_least(block.tiles, blocks * (slice + 1) / conv->slices * conv->tile_block);
+        } else {
+            const int64_t panels = panel_end - panel_begin;
+            panel_end = panel_begin + panels * (slice + 1) / conv->slices;
+            panel_begin += panels * slice / conv->slices;
+        }
         run.first_panel = ck_packed_panel_at(conv, panel_begin);
-        for (block.tile = 0; block.tile < block.tiles; block.tile += conv->tile_block) {
-            const int64_t left = block.tiles - block.tile;
-            const int64_t tile_end = block.tile + (left < conv->tile_block ? left : conv->tile_block);
+        for (block.tile = first; block.tile < behind; block.tile += conv->tile_block) {
+            const int64_t tile_end = ck_least(behind, block.tile + conv->tile_block);
             block.row = ck_packed_tile_row(&block, block.tile);
             block.rows = ck_packed_tile_row(&block, tile_end) - block.row;
-            prefetch_inputs(&run, &block, tile_end, panel_end - panel_begin);
-            for (int64_t t = block.tile; t < tile_end; t++) {
-                const int64_t row = ck_packed_tile_row(&block, t), height = ck_packed_tile_row(&block, t + 1) - row;
-                const int64_t at = row - block.row;
-                const float **pointers = run.pointers + at * run.segments;
-                if (rows_of_x)
-                    point_at_rows(&run, row, height, pointers, run.inputs + at * ck_packed_copy_stride(conv));
-                else if (conv->merged)
-                    point_at_kernel_rows(&run, row, height, pointers, run.inputs + at * run.segments * run.length);
-                else
-                    point_at_taps(&run, row, height, pointers);
-                if (copies) copy_rows(&run, height, pointers, run.inputs + at * ck_packed_copy_stride(conv));
-            }
-            if (extras && extras->y_rows)
-                for (int64_t i = 0; i < block.rows; i++) run.y_rows[i] = extras->y_rows[block.row + i];
+            prefetch_inputs(&run, &block, tile_end, panel_end - panel_begin, block.tile == first);
+            if (kept->rows != row_part + 1) prepare_rows(&run, &block, tile_end);
+            kept->rows = blocks == 1 ? row_part + 1 : 0;
             packed_block(&run, &block, tile_end, panel_begin, panel_end);
         }
     }

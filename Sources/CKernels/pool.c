@@ -348,3 +348,46 @@ void ck_pool_run(int64_t count, int64_t grain, ck_pool_body body, void *context)
     inside = false;
     pthread_mutex_unlock(&pool.busy);
 }
+
+// Of each part, the units that are left: the first one in the upper half, the one behind the last in the lower one.
+struct ck_pool_share {
+    int64_t parts;
+    struct {
+        _Alignas(64) atomic_ullong units;
+    } left[];
+};
+
+int64_t ck_pool_share_size(int64_t parts) {
+    const struct ck_pool_share *share = NULL;
+    return (int64_t)(sizeof *share + (size_t)parts * sizeof share->left[0]);
+}
+
+void ck_pool_share_units(ck_pool_share *share, int64_t units, int64_t parts) {
+    share->parts = parts;
+    for (int64_t part = 0; part < parts; part++) {
+        const uint64_t begin = (uint64_t)(units * part / parts), end = (uint64_t)(units * (part + 1) / parts);
+        atomic_init(&share->left[part].units, begin << 32 | end);
+    }
+}
+
+bool ck_pool_share_take(ck_pool_share *share, int64_t part, int64_t most, int64_t *begin, int64_t *end) {
+    for (int64_t i = 0; i < share->parts; i++) {
+        const int64_t owner = (part + i) % share->parts;
+        unsigned long long left = atomic_load_explicit(&share->left[owner].units, memory_order_relaxed);
+        for (;;) {
+            const int64_t first = (int64_t)(left >> 32), last = (int64_t)(left & UINT32_MAX);
+            const int64_t count = last - first < most ? last - first : most;
+            const bool is_own = i == 0;
+            if (count <= 0) break;
+            const int64_t rest_begin = is_own ? first + count : first, rest_end = is_own ? last : last - count;
+            const unsigned long long rest = (unsigned long long)rest_begin << 32 | (unsigned long long)rest_end;
+            if (!atomic_compare_exchange_weak_explicit(&share->left[owner].units, &left, rest, memory_order_relaxed,
+                                                       memory_order_relaxed))
+                continue;
+            *begin = is_own ? first : rest_end;
+            *end = *begin + count;
+            return true;
+        }
+    }
+    return false;
+}

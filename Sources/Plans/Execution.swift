@@ -1,6 +1,20 @@
 import CKernels
 import Tensors
 
+/// Units of work that the threads share.
+struct SharedUnits {
+    fileprivate let share: OpaquePointer
+    fileprivate let part: Int64
+    /// How many are taken at once.
+    fileprivate let most: Int64
+
+    /// The next ones; `nil` if none are left.
+    func next() -> (begin: Int64, end: Int64)? {
+        var (begin, end) = (Int64(0), Int64(0))
+        return ck_pool_share_take(share, part, most, &begin, &end) ? (begin, end) : nil
+    }
+}
+
 /// One run of steps over a group of images: where the memory is, and on how many threads.
 struct Execution {
     /// Elements from one image's input to the next, from one output to the next, and of the arena of one image.
@@ -48,11 +62,9 @@ struct Execution {
     func forEachImage(_ body: (Execution) -> Void) {
         let alone = Self.imagesAlone(images, threads: threads)
         if alone > 0 {
-            parallelFor(threads, grain: 1) { first, last in
-                for part in first..<last {
-                    for image in alone * part / threads..<alone * (part + 1) / threads {
-                        body(on(image, part: part, threads: 1))
-                    }
+            forEachShare(Int64(alone)) { images, part in
+                while let (first, end) = images.next() {
+                    for image in first..<end { body(on(Int(image), part: part, threads: 1)) }
                 }
             }
         }
@@ -74,6 +86,23 @@ struct Execution {
         parallelFor(Int(parts), grain: 1) { first, last in
             for part in Int64(first)..<Int64(last) {
                 body(units * part / parts, units * (part + 1) / parts, Int(part))
+            }
+        }
+    }
+
+    /// Runs `body(units, part)` on each thread, numbered from 0, which takes units until none of `0 ..< count` are left: its own
+    /// ones first, then those that slower threads have not begun. For results that do not depend on who computes them.
+    func forEachShare(_ count: Int64, _ body: (SharedUnits, Int) -> Void) {
+        guard count > 0 else { return }
+        let parts = min(Int64(threads), count)
+        withUnsafeTemporaryAllocation(byteCount: Int(ck_pool_share_size(parts)), alignment: 64) { memory in
+            let share = OpaquePointer(memory.baseAddress!)
+            ck_pool_share_units(share, count, parts)
+            guard parts > 1 else { return body(SharedUnits(share: share, part: 0, most: count), 0) }
+            // An eighth of a thread's own, or a single one.
+            let most = max(1, count / (8 * parts))
+            parallelFor(Int(parts), grain: 1) { first, last in
+                for part in first..<last { body(SharedUnits(share: share, part: Int64(part), most: most), part) }
             }
         }
     }

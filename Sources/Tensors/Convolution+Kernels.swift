@@ -88,9 +88,8 @@ extension Convolution {
             }
             let operands = ck_operands(x: x, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: output)
             (rows ?? []).withUnsafeBufferPointer { rowBuffer in
-                let extras = ck_packed_extras(
-                    scale: nil, shift: nil, x_rows: nil, y_rows: rows == nil ? nil : rowBuffer.baseAddress, padding: nil
-                )
+                var extras = ck_packed_extras()
+                extras.y_rows = rows == nil ? nil : rowBuffer.baseAddress
                 parallelFor(Int(conv.pointee.units), grain: 1) { begin, end in
                     let scratch = TensorStorage(count: Int(conv.pointee.scratch))
                     ck_packed_conv_run(conv, [operands], [extras], Int64(begin), Int64(end), scratch.pointer)

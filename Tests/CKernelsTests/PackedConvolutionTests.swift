@@ -62,8 +62,12 @@ extension KernelTests {
             let now = ck_level_current()
             defer { ck_level_set(now) }
             ck_level_set(CK_LEVEL_PORTABLE)
-            for unit in (0..<conv.units).reversed() {
-                ck_packed_conv_run(&conv, &operands, &extras, unit, unit + 1, scratch)
+            var kept = ck_packed_kept()
+            withUnsafeMutablePointer(to: &kept) {
+                if conv.units % 2 == 0 { extras.kept = $0 }
+                for unit in (0..<conv.units).reversed() {
+                    ck_packed_conv_run(&conv, &operands, &extras, unit, unit + 1, scratch)
+                }
             }
         }
 
@@ -80,7 +84,7 @@ extension KernelTests {
             for i in 0..<rows * o {
                 expected.pointer[i / o * Int(strides.y) + i % o] = max(0, sums.pointer[i] + residual.pointer[i])
             }
-            atEveryLevel { level in
+            atEveryLevel(choosingFor: problem.mixesRows ? CK_CORES_AMD : ck_cores_current()) { level in
                 var first: [Float]?
                 for threads: Int64 in 1...3 {
                     var conv = problem.conv
@@ -162,17 +166,18 @@ extension KernelTests {
                 ck_packed_conv_prepare(&conv, 2)
                 return conv.strassen
             }
-            atEveryLevel { level in
-                let isFaster = level == "avx512"
-                #expect(isStrassen() == isFaster && isStrassen(rows: 3136, c: 768, o: 3072) == isFaster, "\(level)")
-                #expect(isStrassen(rows: 392, images: 8) == isFaster && !isStrassen(rows: 360, images: 24), "\(level)")
-                #expect(!isStrassen(c: 257) && !isStrassen(c: 64) && isStrassen(c: 128) == isFaster, "\(level)")
-                #expect(!isStrassen(rows: 16) && !isStrassen(o: 120), "\(level)")
+            func expectChoices(_ label: String, isFaster: Bool) {
+                #expect(isStrassen() == isFaster && isStrassen(rows: 3136, c: 768, o: 3072) == isFaster, "\(label)")
+                #expect(isStrassen(rows: 392, images: 8) == isFaster && !isStrassen(rows: 360, images: 24), "\(label)")
+                #expect(!isStrassen(c: 257) && !isStrassen(c: 64) && isStrassen(c: 128) == isFaster, "\(label)")
+                #expect(!isStrassen(rows: 16) && !isStrassen(o: 120), "\(label)")
                 // Low tiles, whose sums of weights more panels must make up for.
-                #expect(isStrassen(rows: 49, c: 960) == isFaster && !isStrassen(rows: 49, c: 160, o: 256), "\(level)")
-                #expect(!isStrassen(rows: 25, c: 960), "\(level)")
-                #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(level)")
+                #expect(isStrassen(rows: 49, c: 960) == isFaster && !isStrassen(rows: 49, c: 160, o: 256), "\(label)")
+                #expect(!isStrassen(rows: 25, c: 960), "\(label)")
+                #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(label)")
             }
+            atEveryLevel(choosingFor: CK_CORES_AMD) { expectChoices("\($0), AMD", isFaster: $0 == "avx512") }
+            atEveryLevel(choosingFor: CK_CORES_INTEL) { expectChoices("\($0), Intel", isFaster: false) }
         }
 
         /// Channels, kernel, stride, padding and dilation: rows of the kernel at once, and tap by tap.

@@ -13,7 +13,13 @@ extension KernelTests {
             private let lock = NSLock()
             private var all: [Chunk] = []
             let inner: (@Sendable () -> Void)?
-            init(inner: (@Sendable () -> Void)? = nil) { self.inner = inner }
+            let each: (@Sendable (Int64) -> Void)?
+            /// - Parameters:
+            ///   - inner: is called in every chunk.
+            ///   - each: is called with every index.
+            init(inner: (@Sendable () -> Void)? = nil, each: (@Sendable (Int64) -> Void)? = nil) {
+                (self.inner, self.each) = (inner, each)
+            }
 
             func run(_ count: Int64, grain: Int64) -> [Chunk] {
                 lock.withLock { all = [] }
@@ -23,6 +29,7 @@ extension KernelTests {
                     { context, begin, end, number in
                         let chunks = Unmanaged<Chunks>.fromOpaque(context!).takeUnretainedValue()
                         chunks.inner?()
+                        if let each = chunks.each { for index in begin..<end { each(index) } }
                         chunks.lock.withLock {
                             chunks.all.append(.init(begin: begin, end: end, number: number))
                         }
@@ -44,6 +51,64 @@ extension KernelTests {
                 next = chunk.end
             }
             #expect(next == max(count, 0), "\(label): \(chunks)")
+        }
+
+        /// Memory for units that parts share.
+        final class Share: @unchecked Sendable {
+            private let memory: UnsafeMutableRawPointer
+            let share: OpaquePointer
+            private let taken: UnsafeMutablePointer<Int32>
+            private let units: Int
+
+            init(units: Int, parts: Int64) {
+                memory = .allocate(byteCount: Int(ck_pool_share_size(parts)), alignment: 64)
+                share = OpaquePointer(memory)
+                ck_pool_share_units(share, Int64(units), parts)
+                taken = .allocate(capacity: units)
+                taken.initialize(repeating: 0, count: units)
+                self.units = units
+            }
+
+            deinit {
+                memory.deallocate()
+                taken.deallocate()
+            }
+
+            /// Takes units as `part` until so many calls have brought some, or none are left; the first of each call's.
+            @discardableResult func take(part: Int64, most: Int64, calls: Int = .max) -> [Int64] {
+                var (begin, end, begins) = (Int64(0), Int64(0), [Int64]())
+                while begins.count < calls, ck_pool_share_take(share, part, most, &begin, &end) {
+                    // Without a lock: the thread sanitizer would see a unit that two threads take.
+                    for unit in Int(begin)..<Int(end) { taken[unit] += 1 }
+                    begins.append(begin)
+                }
+                return begins
+            }
+
+            var everyUnitOnce: Bool { (0..<units).allSatisfy { taken[$0] == 1 } }
+        }
+
+        @Test func partsTakeTheirOwnUnitsAndThenTheLastOfOthers() {
+            let share = Share(units: 10, parts: 2)
+            #expect(share.take(part: 0, most: 2, calls: 1) == [0])
+            #expect(share.take(part: 1, most: 1) == [5, 6, 7, 8, 9, 4, 3, 2])
+            #expect(share.take(part: 0, most: 3) == [])
+            #expect(share.everyUnitOnce)
+            // Fewer units than parts, and a part that never comes.
+            let few = Share(units: 2, parts: 5)
+            #expect(few.take(part: 0, most: 4) == [0, 1] && few.everyUnitOnce)
+        }
+
+        @Test(arguments: [[1, 1, 1], [2, 1, 1], [7, 5, 1], [1000, 2, 3], [5000, 3, 1], [5000, 8, 7]])
+        func unitsAreTakenOnce(_ sizes: [Int]) {
+            let (units, parts, most) = (sizes[0], Int64(sizes[1]), Int64(sizes[2]))
+            defer { ck_pool_set_threads(0) }
+            ck_pool_set_threads(parts)
+            for _ in 0..<20 {
+                let share = Share(units: units, parts: parts)
+                _ = Chunks(each: { share.take(part: $0, most: most) }).run(parts, grain: 1)
+                #expect(share.everyUnitOnce, "\(units) units, \(parts) parts")
+            }
         }
 
         #if arch(x86_64)

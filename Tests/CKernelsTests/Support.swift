@@ -52,10 +52,14 @@ struct Random {
     }
 }
 
-/// Runs the body at every level that this machine supports, then restores the one in use.
-func atEveryLevel(_ body: (String) throws -> Void) rethrows {
-    let current = ck_level_current()
-    defer { ck_level_set(current) }
+/// Runs the body at every level that this machine supports, with choices made for some cores, then restores what was in use.
+func atEveryLevel(choosingFor cores: ck_cores = ck_cores_current(), _ body: (String) throws -> Void) rethrows {
+    let (current, currentCores) = (ck_level_current(), ck_cores_current())
+    defer {
+        ck_level_set(current)
+        ck_cores_set(currentCores)
+    }
+    ck_cores_set(cores)
     for raw in 0...ck_level_supported().rawValue {
         let level = ck_level_set(ck_level(rawValue: raw))
         try body(String(cString: ck_level_name(level)))

@@ -1,4 +1,5 @@
-// The instruction-set level that the kernels run at: chosen once, when the first kernel is called.
+// The instruction-set level that the kernels run at, and whose cores the choices between them are made for: found once, when
+// the first kernel is called.
 #ifndef CK_LEVEL_H
 #define CK_LEVEL_H
 
@@ -19,5 +20,22 @@ ck_level ck_level_current(void);
 ck_level ck_level_set(ck_level level);
 
 const char *ck_level_name(ck_level level);
+
+// Which kernel or block size is fastest depends on the maker of the cores; what is possible, and how packed weights lie, do not.
+typedef enum {
+    // Zen: additions run beside the multiply-adds. What is not known counts as this.
+    CK_CORES_AMD = 0,
+    // Xeon: two multiply-adds of 512 bits a cycle, which share their ports with all other arithmetic; 2 MB of second-level
+    // cache a core, and a third level that takes three times as long as a Zen's.
+    CK_CORES_INTEL = 1,
+} ck_cores;
+
+// The cores that choices on the calling thread are made for: those of this processor, or RECOGNITE_CORES (amd, intel).
+ck_cores ck_cores_current(void);
+
+// Makes choices on the calling thread for such cores. For tests.
+void ck_cores_set(ck_cores cores);
+
+const char *ck_cores_name(ck_cores cores);
 
 #endif

@@ -35,10 +35,11 @@ typedef struct {
 
     // Set by ck_packed_conv_prepare.
     ck_level level;     // whose layout the packed weights have
-    int64_t units;      // of work, independent of each other, each about as long: row_parts x panel_parts
+    int64_t units;      // of work, independent of each other: row_parts x panel_parts parts for one thread each, x slices
     int64_t scratch;    // floats that each concurrent ck_packed_conv_run needs, 64-byte aligned
     int64_t panels;     // of packed weights, in all groups
     int64_t row_parts, panel_parts;
+    int64_t slices;     // of a part: some of its blocks of tiles, or of its panels where it has one block
     int64_t panel, grain;     // output channels of a panel; a group's last one has fewer, in multiples of grain
     int64_t tile;             // rows of a micro-kernel, at most
     bool rows_first;          // a tile is multiplied with all panels before the next one's turn
@@ -50,12 +51,19 @@ typedef struct {
 } ck_packed_conv;
 
 // Operands beside ck_operands, all null for none.
+// What scratch memory holds from a call before, for other units of the same problem with the same operands; zeros at first.
+typedef struct {
+    int64_t rows;  // the part of the rows that is prepared, counted from 1
+    bool weights;  // whether the scaled weights are there
+} ck_packed_kept;
+
 typedef struct {
     const float *scale, *shift;  // of the prologue
     // Row r = (n OH + oh) OW + ow of the product reads row x_rows[r] of x (-1: zeros, after the prologue; 1 x 1 kernels of
     // stride 1 only) and goes to row y_rows[r] of y, where its residual is too (-1: nowhere).
     const int32_t *x_rows, *y_rows;
     const float *padding;  // [C], without groups: what taps beyond the image read instead of zeros
+    ck_packed_kept *kept;  // of the scratch memory that is used; null if it holds nothing
 } ck_packed_extras;
 
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads);

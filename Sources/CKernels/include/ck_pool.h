@@ -2,6 +2,7 @@
 #ifndef CK_POOL_H
 #define CK_POOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 // Called with a half-open range of indices and the number of the chunk (0 ..< ck_pool_threads()).
@@ -25,5 +26,21 @@ void ck_pool_run(int64_t count, int64_t grain, ck_pool_body body, void *context)
 
 // The chunk count that ck_pool_run would use.
 int64_t ck_pool_chunks(int64_t count, int64_t grain);
+
+// Units of work that the parts of a loop share: each begins with the units of its own, one behind the other, and when those are
+// gone takes what others have not begun, from the end. So a part whose processor is slower than others (whose other
+// hardware thread computes for somebody else, say) does less. Use it where a result does not depend on who computes it.
+//
+//     ck_pool_share *share = memory;                 // ck_pool_share_size(parts) bytes, 64-byte aligned
+//     ck_pool_share_units(share, units, parts);      // at most 2^32 - 1 units
+//     int64_t begin, end;                            // then, in each part:
+//     while (ck_pool_share_take(share, part, most, &begin, &end)) ...
+typedef struct ck_pool_share ck_pool_share;
+
+int64_t ck_pool_share_size(int64_t parts);
+void ck_pool_share_units(ck_pool_share *share, int64_t units, int64_t parts);
+
+// At most `most` units that nobody has taken; false if there are none left.
+bool ck_pool_share_take(ck_pool_share *share, int64_t part, int64_t most, int64_t *begin, int64_t *end);
 
 #endif

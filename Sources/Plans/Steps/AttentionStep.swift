@@ -59,10 +59,12 @@ struct AttentionStep: Step {
         let (x, y) = (execution.pointer(x.location), execution.pointer(y.location))
         withUnsafePointer(to: execution.isParallel ? parallel : serial) { attention in
             factors.withUnsafeBufferPointer { factors in
-                execution.forEachPart(attention.pointee.units) { begin, end, part in
-                    ck_attention_run(
-                        attention, x, factors.baseAddress, addends.pointer, y, begin, end,
-                        execution.scratch(ofPart: part))
+                execution.forEachShare(attention.pointee.units) { units, part in
+                    let scratch = execution.scratch(ofPart: part)
+                    while let (begin, end) = units.next() {
+                        ck_attention_run(
+                            attention, x, factors.baseAddress, addends.pointer, y, begin, end, scratch)
+                    }
                 }
             }
         }

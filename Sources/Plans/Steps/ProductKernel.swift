@@ -3,7 +3,7 @@ import Tensors
 
 /// What only some kernels read or write.
 struct ProductExtras {
-    let packed: ck_packed_extras
+    var packed: ck_packed_extras
     /// To which the sums over the pixels of a part are added.
     var sums: UnsafeMutablePointer<Float>?
 }

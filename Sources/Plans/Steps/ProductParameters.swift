@@ -47,7 +47,7 @@ struct ProductParameters: Sendable {
                 x: x, weight: weights.pointer, bias: bias?.pointer, residual: UnsafePointer(residual), y: y),
             ck_packed_extras(
                 scale: scale, shift: shift?.pointer, x_rows: inputRows?.pointer, y_rows: outputRows?.pointer,
-                padding: padding?.pointer)
+                padding: padding?.pointer, kept: nil)
         )
     }
 }

@@ -67,9 +67,23 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         let (operands, packed) = parameters.operands(
             execution, x: execution.pointer(x.location), y: execution.pointer(y.location),
             residual: residual.map { execution.pointer($0.location) })
-        execution.forEachPart(kernel.units) { begin, end, part in
-            let extras = ProductExtras(packed: packed, sums: sums.map { $0 + part * y.width })
-            kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
+        if let sums {
+            // Added up by each thread: always by the same one, so that the result is the same to the bit.
+            execution.forEachPart(kernel.units) { begin, end, part in
+                let extras = ProductExtras(packed: packed, sums: sums + part * y.width)
+                kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
+            }
+            return
+        }
+        execution.forEachShare(kernel.units) { units, part in
+            var kept = ck_packed_kept()
+            withUnsafeMutablePointer(to: &kept) { kept in
+                var extras = ProductExtras(packed: packed)
+                extras.packed.kept = kept
+                while let (begin, end) = units.next() {
+                    kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
+                }
+            }
         }
     }
 }
