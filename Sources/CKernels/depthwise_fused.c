@@ -33,7 +33,8 @@ void ck_depthwise_prepare(ck_depthwise_conv *conv, int64_t threads) {
         // such low maps is divided too, so that each thread finds most of its input in its own cache (two threads, 7 x 7 x
         // 3840, 3 x 3: by rows 110 us, by channels 83).
         const int64_t rounded = (conv->row_blocks + threads - 1) / threads * threads;
-        if (conv->row_blocks > 1 && 2 * rounded <= s->oh)
+        const bool low_by_channels = ck_cores_current() != CK_CORES_INTEL;  // see ck_packed_conv_prepare
+        if ((conv->row_blocks > 1 || !low_by_channels) && 2 * rounded <= s->oh)
             conv->row_blocks = rounded;
         else
             conv->channel_blocks = vectors < threads ? vectors : threads;

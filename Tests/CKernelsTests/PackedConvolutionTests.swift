@@ -180,6 +180,24 @@ extension KernelTests {
             atEveryLevel(choosingFor: CK_CORES_INTEL) { expectChoices("\($0), Intel", isFaster: false) }
         }
 
+        /// On Intel's cores each thread has rows where there is a tile of them for it, elsewhere whichever is faster.
+        @Test func threadsHaveRowsWhereOtherCoresWritesAreFar() {
+            func rowParts(rows: Int64, c: Int64, o: Int64, threads: Int64) -> Int64 {
+                var conv = Case(rows: rows, c: c, o: o).conv
+                ck_packed_conv_prepare(&conv, threads)
+                #expect(conv.row_parts * conv.panel_parts == threads)
+                return conv.row_parts
+            }
+            atEveryLevel(choosingFor: CK_CORES_INTEL) { level in
+                #expect(rowParts(rows: 49, c: 400, o: 400, threads: 2) == 2, "\(level)")
+                #expect(rowParts(rows: 196, c: 1024, o: 256, threads: 3) == 3, "\(level)")
+                #expect(rowParts(rows: 3, c: 512, o: 512, threads: 2) == 1, "\(level)")
+            }
+            atEveryLevel(choosingFor: CK_CORES_AMD) { level in
+                #expect(rowParts(rows: 49, c: 400, o: 400, threads: 2) == 1, "\(level)")
+            }
+        }
+
         /// Channels, kernel, stride, padding and dilation: rows of the kernel at once, and tap by tap.
         @Test(arguments: [(3, 7, 2, 3, 1), (3, 3, 1, 1, 1), (20, 3, 1, 1, 1), (5, 3, 2, 2, 2), (4, 1, 1, 1, 1)])
         func tapsBeyondTheImageReadThePadding(_ c: Int, _ k: Int, _ stride: Int, _ pad: Int, _ dilation: Int) {
