@@ -127,15 +127,18 @@ package final class Plan: Sendable {
         let execution = Execution(
             sizes: sizes, arena: memory, groupArena: memory + parts.groupArena, input: input, output: output,
             images: images, threads: threads, scratch: memory + parts.scratch, scratchSize: parts.scratchSize)
-        guard images > 1 else {
-            for (index, step) in steps.enumerated() { observed(index, observe) { step.run(execution) } }
-            return
+        // A single chunk, which runs here: with the arithmetic of the pool's loops (`ck_pool_run`) in steps that need none, too.
+        parallelFor(1, grain: 1) { _, _ in
+            guard images > 1 else {
+                for (index, step) in steps.enumerated() { observed(index, observe) { step.run(execution) } }
+                return
+            }
+            let firstSteps = steps[..<firstGroupStep]
+            execution.forEachImage { image in
+                for step in firstSteps { step.run(image) }
+            }
+            for step in groupSteps(images) { step.run(execution) }
         }
-        let firstSteps = steps[..<firstGroupStep]
-        execution.forEachImage { image in
-            for step in firstSteps { step.run(image) }
-        }
-        for step in groupSteps(images) { step.run(execution) }
     }
 
     private func groupSteps(_ images: Int) -> [GroupStep] {

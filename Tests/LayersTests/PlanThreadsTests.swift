@@ -57,6 +57,20 @@ import Testing
         return model
     }
 
+    #if arch(x86_64)
+        /// In steps that are too small for several threads, too.
+        @Test(arguments: [1, 2]) func subnormalNumbersAreZero(threads: Int) throws {
+            let layer = Linear(16, 8, bias: false)
+            layer.weight.data = Tensor([Float](repeating: 1e-20, count: 128), shape: [8, 16])
+            let model = Model([layer]) { x, children in children[0](x) }
+            let plan = try makePlan(model, [3, 16], threads: threads)
+            let output = plan.run(Tensor([Float](repeating: 1e-20, count: 48), shape: [1, 3, 16]))
+            #expect(output.scalars == [Float](repeating: 0, count: 24))
+            let larger = plan.run(Tensor([Float](repeating: 1, count: 48), shape: [1, 3, 16]))
+            #expect(larger.scalars.allSatisfy { $0 > 0 })
+        }
+    #endif
+
     @Test(arguments: [1, 2, 3]) func groupsOfImagesComputeTheSame(threads: Int) throws {
         let model = heavy()
         let plan = try makePlan(model, [4, 3, 8], threads: threads)
