@@ -49,8 +49,8 @@ struct OriginalWeights: Sendable {
     /// Writes the weights in their own layout. On this thread alone: whoever waits for them may hold what another thread
     /// waits for.
     func restore(to target: UnsafeMutablePointer<Float>) {
-        // A single chunk, which runs here: with arithmetic as it was when the losses were noted (`ck_pool_run`).
-        parallelFor(1, grain: 1) { _, _ in
+        // As it was when the losses were noted.
+        withLoopArithmetic {
             kernel.unpack(packed.pointer, 0, kernel.panels, target)
             losses?.undo(target)
         }

@@ -127,8 +127,8 @@ package final class Plan: Sendable {
         let execution = Execution(
             sizes: sizes, arena: memory, groupArena: memory + parts.groupArena, input: input, output: output,
             images: images, threads: threads, scratch: memory + parts.scratch, scratchSize: parts.scratchSize)
-        // A single chunk, which runs here: with the arithmetic of the pool's loops (`ck_pool_run`) in steps that need none, too.
-        parallelFor(1, grain: 1) { _, _ in
+        // For steps that need no loop, too.
+        withLoopArithmetic {
             guard images > 1 else {
                 for (index, step) in steps.enumerated() { observed(index, observe) { step.run(execution) } }
                 return

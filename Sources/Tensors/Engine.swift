@@ -82,6 +82,12 @@ package func parallelFor(_ count: Int, grain: Int, _ body: (_ begin: Int, _ end:
     }
 }
 
+/// Runs `body` here, with the arithmetic of the engine's loops: subnormal numbers count as 0 (see `ck_pool_run`).
+package func withLoopArithmetic(_ body: () -> Void) {
+    // A single chunk runs on the calling thread, and loops within it are divided as usual.
+    parallelFor(1, grain: 1) { _, _ in body() }
+}
+
 /// A division of `0 ..< count` into numbered chunks, for work that keeps something for each chunk: their number stays
 /// what it was even if the engine's threads change before they run.
 struct Chunks {
