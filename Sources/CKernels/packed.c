@@ -176,10 +176,13 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
 
     // Rows or panels are split among the threads, whichever makes the slowest thread's work shorter: the products of its
     // rows and columns, and the floats of weights and of input that it has to bring in from afar. Where what another core wrote
-    // takes longest to come (a Xeon of 2023: 20 GB/s, and nothing hides it), always rows, of which the step before made the
+    // takes longest to come (a Xeon of 2023: 20 GB/s, and nothing hides it), rows, of which the step before made the
     // same part here; weights come ahead of time, even all of them to each thread (two threads, panels and rows: 196 x 96 x 576
-    // 76 to 66 us, 196 x 1024 x 256 359 to 297, 49 x 400 x 400 60 to 50, 49 x 2048 x 512 333 to 321; but 9 x 512 x 512 25 to 38).
-    const bool by_rows = ck_cores_current() == CK_CORES_INTEL && rows / threads >= conv->tile;
+    // 76 to 66 us, 196 x 1024 x 256 359 to 297, 49 x 400 x 400 60 to 50; but 9 x 512 x 512 25 to 38). Not where weights that no
+    // second-level cache holds come slower than so few rows are multiplied with them (ResNet-50's, rows and panels: 49 x 2048 x
+    // 512 592 to 493 us, 64 x 512 x 2048 583 to 486, 81 x 512 x 2048 647 to 583; 100 x 2048 x 512 748 and 774).
+    const bool by_rows = ck_cores_current() == CK_CORES_INTEL && rows / threads >= conv->tile &&
+                         (rows / threads >= 48 || terms * s->o <= 512 * 1024);
     double best = 0;
     for (int64_t parts = 1; parts <= threads; parts++) {
         if (threads % parts != 0 || parts > conv->panels || (by_rows && parts > 1)) continue;
