@@ -117,19 +117,19 @@ extension KernelTests {
                 defer { ck_pool_set_threads(0) }
                 ck_pool_set_threads(threads)
                 let count = 64
-                let numbers = UnsafeMutablePointer<Float>.allocate(capacity: count)
+                nonisolated(unsafe) let numbers = UnsafeMutablePointer<Float>.allocate(capacity: count)
                 defer { numbers.deallocate() }
                 // Half of them are subnormal, the others become it.
                 for index in 0..<count { numbers[index] = index % 2 == 0 ? 3e-39 : 0x1p-126 }
-                func halve() {
-                    ck_pool_run(
-                        Int64(count), 1,
-                        { context, begin, end, _ in
-                            let numbers = context!.assumingMemoryBound(to: Float.self)
-                            for index in Int(begin)..<Int(end) { numbers[index] *= index % 2 == 0 ? 1e3 : 0.5 }
-                        }, numbers)
+                let begun = Atomic<Int64>(0)
+                let chunks = Chunks {
+                    // No thread takes another one's chunk, unless a processor is missing for long.
+                    begun.add(1, ordering: .relaxed)
+                    for _ in 0..<5000 where begun.load(ordering: .relaxed) < threads { usleep(1000) }
+                } each: {
+                    numbers[Int($0)] *= $0 % 2 == 0 ? 1e3 : 0.5
                 }
-                halve()
+                Self.expectCover(chunks.run(Int64(count), grain: 1), Int64(count), grain: 1)
                 #expect((0..<count).allSatisfy { numbers[$0] == 0 })
                 numbers[0] = 3e-39
                 #expect(numbers[0] * 0.5 > 0)
