@@ -7,11 +7,13 @@ BIN := .build/release
 # A Python with the peers of the benchmark, see Tools/benchmark_peers.py.
 PEERS ?= python3
 # What `make benchmark-table` measures, where the figures go, and options: `OPTIONS=--resume` goes on with a run that was
-# broken off. Notes on cells behind their goals are taken from docs/benchmark-notes.md, if it is there.
+# broken off. PAGE is the page in docs, one for each kind of machine; what docs/PAGE-notes.md says of cells behind their goals
+# becomes part of it.
 MODELS ?= all
 RESULTS ?= .build/benchmarks.jsonl
 OPTIONS ?=
-NOTES := $(wildcard docs/benchmark-notes.md)
+PAGE ?= benchmarks
+NOTES := $(wildcard docs/$(PAGE)-notes.md)
 WEIGHTS := .build/demo/mobilenet_v2-b0353104.pth
 
 .PHONY: all setup needs build test levels sanitize demo bench benchmark-table zoo-table format lint clean
@@ -61,11 +63,11 @@ demo: build
 bench: build
 	$(BIN)/recognite-benchmark --models resnet18,resnet50,mobilenet_v2 --batches 1,8
 
-## Time all networks beside PyTorch, ONNX Runtime and OpenVINO and write docs/benchmarks.md and docs/benchmarks.svg.
+## Time all networks beside PyTorch, ONNX Runtime and OpenVINO and write docs/PAGE.md and its chart.
 benchmark-table: build
 	$(PEERS) Tools/benchmark_peers.py --ours $(BIN)/recognite-benchmark --models $(MODELS) \
 	  --out $(RESULTS) $(OPTIONS)
-	$(PEERS) Tools/benchmark_table.py $(RESULTS) $(if $(NOTES),--notes $(NOTES))
+	$(PEERS) Tools/benchmark_table.py $(RESULTS) --page $(PAGE) $(if $(NOTES),--notes $(NOTES))
 
 ## Measure how close each model is to PyTorch and write the table in docs/zoo.md.
 zoo-table: needs

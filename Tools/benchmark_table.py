@@ -1,6 +1,6 @@
 """Writes docs/benchmarks.md and docs/benchmarks.svg from the JSON lines of Tools/benchmark_peers.py.
 
-    python3 Tools/benchmark_table.py RESULTS.jsonl [--out docs] [--notes FILE]
+    python3 Tools/benchmark_table.py RESULTS.jsonl [--out docs] [--page benchmarks] [--notes FILE]
 
 A line is one cell: {"model", "batch", "ours", "best_peer", "ratio", "spread", and each peer's name: milliseconds}. `ratio`
 is the fastest peer's time over ours. A line without "model" says what the run was made with. Of several lines for one cell
@@ -27,6 +27,7 @@ FAMILIES = [
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("results")
 parser.add_argument("--out", default=pathlib.Path(__file__).resolve().parent.parent / "docs", type=pathlib.Path)
+parser.add_argument("--page", default="benchmarks", help="the name of the page and of its chart: one for each kind of machine")
 parser.add_argument("--notes", type=pathlib.Path, help="a text to put behind the summary, on cells behind their goals")
 args = parser.parse_args()
 
@@ -78,7 +79,8 @@ def text():
         lines += [f"Measured on {about['date']} on {about['processor']}, {about['processors']} processor{'s' * (about['processors'] > 1)}{caches}"
                   + (f", instruction set {about['instruction_set']}" if about.get("instruction_set") else "") + "; "
                   + ", ".join(f"{name} {version}" for name, version in about["versions"].items()) + ".", ""]
-    lines += ["`make benchmark-table PEERS=VENV/bin/python` makes this page; a virtual environment with the peers comes from",
+    page = "" if args.page == parser.get_default("page") else f" PAGE={args.page}"
+    lines += [f"`make benchmark-table PEERS=VENV/bin/python{page}` makes this page; a virtual environment with the peers comes from",
               "`python3 -m venv VENV && VENV/bin/pip install torch torchvision onnx onnxscript onnxruntime openvino numpy`."]
     if about:
         lines += ["The run was:", "", f"    {about['command']}"]
@@ -91,7 +93,7 @@ def text():
     lines += ["",
               f"Milliseconds per batch of images of {pixels}, {threads}float32, random weights,",
               "without the classifier. *ratio* is the fastest peer's time over ours: above 1 we are ahead. " + turns, "",
-              "![The fastest peer's time over ours, for each model](benchmarks.svg)", "",
+              f"![The fastest peer's time over ours, for each model]({args.page}.svg)", "",
               "## Summary", "",
               f"Geometric mean of the ratios of {len(cells)} cells ({len(models)} models): **{geomean(ratios):.2f}**; "
               + ", ".join(f"batch {batch}: {geomean([row['ratio'] for (_, b), row in cells.items() if b == batch]):.2f}"
@@ -176,8 +178,8 @@ def chart():
 
 
 args.out.mkdir(parents=True, exist_ok=True)
-(args.out / "benchmarks.md").write_text("\n".join(text()) + "\n")
-(args.out / "benchmarks.svg").write_text("\n".join(chart()) + "\n")
+(args.out / f"{args.page}.md").write_text("\n".join(text()) + "\n")
+(args.out / f"{args.page}.svg").write_text("\n".join(chart()) + "\n")
 ratios = [row["ratio"] for row in cells.values()]
 print(f"{len(cells)} cells, geometric mean {geomean(ratios):.3f}, lowest {min(ratios):.3f}, "
-      f"behind {sum(ratio < 1 for ratio in ratios)}; written: {args.out}/benchmarks.md, benchmarks.svg")
+      f"behind {sum(ratio < 1 for ratio in ratios)}; written: {args.out}/{args.page}.md, {args.page}.svg")
