@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and docs/benchmarks.svg from the JSON lines of Tools/benchmark_peers.py.
+"""Writes a page (docs/benchmarks.md) and its chart (docs/benchmarks.svg) from the JSON lines of Tools/benchmark_peers.py.
 
     python3 Tools/benchmark_table.py RESULTS.jsonl [--out docs] [--page benchmarks] [--notes FILE]
 
