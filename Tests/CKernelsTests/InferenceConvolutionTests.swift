@@ -573,6 +573,26 @@ extension KernelTests {
             }
         }
 
+        /// Rows of 1 x 1 layers, inputs and outputs, on two threads: those of Intel share rows, but not where few meet weights
+        /// that no cache holds, nor where there are few for a tile.
+        @Test func threadsOfIntelShareRowsOrPanels() {
+            atEveryLevel(choosingFor: CK_CORES_INTEL) { level in
+                for (rows, c, o, sharesRows) in [
+                    (196, 1024, 256, true), (49, 400, 400, true), (196, 768, 3072, true), (49, 2048, 512, false),
+                    (81, 512, 2048, false), (100, 2048, 512, true), (6, 512, 512, false),
+                ] {
+                    var conv = ck_packed_conv()
+                    conv.shape = Self.winogradShape(c: c, o: o, images: 1, size: rows)
+                    (conv.shape.h, conv.shape.oh, conv.shape.kh, conv.shape.kw) = (1, 1, 1, 1)
+                    (conv.shape.pad_top, conv.shape.pad_left) = (0, 0)
+                    conv.strides = ck_strides(x: c.int64, y: o.int64, residual: 0)
+                    ck_packed_conv_prepare(&conv, 2)
+                    let parts: (Int64, Int64) = sharesRows ? (2, 1) : (1, 2)
+                    #expect((conv.row_parts, conv.panel_parts) == parts, "\(rows) x \(c) x \(o), \(level)")
+                }
+            }
+        }
+
         private static func winogradShape(c: Int, o: Int, images: Int, size: Int) -> ck_conv2d_shape {
             var shape = ck_conv2d_shape()
             (shape.n, shape.c, shape.o, shape.groups) = (images.int64, c.int64, o.int64, 1)
