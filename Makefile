@@ -46,7 +46,7 @@ test: needs
 ## cores and on each lower instruction set.
 levels: needs
 	for cores in amd intel; do RECOGNITE_CORES=$$cores $(SWIFT) test -c release --filter 'PlanTests|GoldenTests' || exit 1; done
-	for level in avx2 portable; do RECOGNITE_ISA=$$level $(SWIFT) test -c release --filter 'PlanTests|GoldenTests' || exit 1; done
+	for level in avx512 avx2 portable; do RECOGNITE_ISA=$$level $(SWIFT) test -c release --filter 'PlanTests|GoldenTests' || exit 1; done
 
 ## Run the C kernels' tests under the address and undefined-behaviour sanitizers, and the thread pool's under the thread
 ## sanitizer. Without optimization: with it, the compiler takes nine minutes to instrument the kernels.

@@ -16,7 +16,7 @@ static bool ck_depthwise_has_tiles(const ck_conv2d_shape *s) {
 #define CK_FAMILY "depthwise_fused_kernels.h"
 #include "each_level.h"
 
-static int64_t lanes_of(ck_level level) { return level == CK_LEVEL_AVX512 ? 16 : level == CK_LEVEL_AVX2 ? 8 : 4; }
+static int64_t lanes_of(ck_level level) { return level >= CK_LEVEL_AVX512 ? 16 : level == CK_LEVEL_AVX2 ? 8 : 4; }
 
 void ck_depthwise_prepare(ck_depthwise_conv *conv, int64_t threads) {
     const ck_conv2d_shape *s = &conv->shape;

@@ -10,7 +10,8 @@
 
 #if defined(__x86_64__) && defined(__clang__)
 #define CK_X86_LEVELS 1
-#define CK_TABLE(name) {name##_portable, name##_avx2, name##_avx512}
+// Of AMX there is only what amx_kernels.h has, which the functions for AVX-512 call.
+#define CK_TABLE(name) {name##_portable, name##_avx2, name##_avx512, name##_avx512}
 #else
 #define CK_X86_LEVELS 0
 #define CK_TABLE(name) {name##_portable}

@@ -4,7 +4,7 @@
 #define CK_FAMILY "grouped_fused_kernels.h"
 #include "each_level.h"
 
-static int64_t grouped_lanes(ck_level level) { return level == CK_LEVEL_AVX512 ? 16 : 8; }
+static int64_t grouped_lanes(ck_level level) { return level >= CK_LEVEL_AVX512 ? 16 : 8; }
 
 bool ck_grouped_suits(const ck_conv2d_shape *s) {
     if (s->groups <= 1 || s->c != s->o || ck_level_current() == CK_LEVEL_PORTABLE) return false;

@@ -3,10 +3,30 @@
 // A machine without AVX-512 can still run the 16-lane code: built with CK_EMULATE_AVX512 the avx512 level is compiled
 // for AVX2 (each 16-lane vector becomes two of 8) and counts as supported wherever AVX2 is:
 //     swift test -c release -Xcc -DCK_EMULATE_AVX512 --scratch-path .build-emulate --filter CKernelsTests
+#define _GNU_SOURCE
 #include "dispatch.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#if CK_X86_LEVELS && defined(__linux__) && !defined(CK_EMULATE_AVX512)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// Whether the processor has AMX tiles of bfloat16, and the operating system lets this process use them, which it has to ask
+// for: a thread's tiles are 8 KB that are kept when another one runs.
+static bool amx_supported(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    const unsigned bf16_and_tiles = 1u << 22 | 1u << 24;
+    if ((d & bf16_and_tiles) != bf16_and_tiles) return false;
+    const long arch_req_xcomp_perm = 0x1023, xtiledata = 18;
+    return syscall(SYS_arch_prctl, arch_req_xcomp_perm, xtiledata) == 0;
+}
+#else
+static bool amx_supported(void) { return false; }
+#endif
 
 atomic_int ck_level_in_use = -1;
 _Thread_local int ck_level_here = -1;
@@ -21,7 +41,7 @@ ck_level ck_level_supported(void) {
 #else
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return CK_LEVEL_AVX512;
+        return amx_supported() ? CK_LEVEL_AMX : CK_LEVEL_AVX512;
     return CK_LEVEL_AVX2;
 #endif
 #else
@@ -55,6 +75,7 @@ const char *ck_level_name(ck_level level) {
     case CK_LEVEL_PORTABLE: return "portable";
     case CK_LEVEL_AVX2: return "avx2";
     case CK_LEVEL_AVX512: return "avx512";
+    case CK_LEVEL_AMX: return "amx";
     }
     return "unknown";
 }

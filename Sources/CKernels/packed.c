@@ -16,6 +16,28 @@ static int64_t ck_packed_terms(const ck_packed_conv *conv) {
     return conv->shape.kh * conv->shape.kw * (conv->shape.c / conv->shape.groups);
 }
 
+// A row of the product reads so many segments of consecutive floats.
+static int64_t ck_packed_segments(const ck_packed_conv *conv) {
+    return conv->merged ? conv->shape.kh : conv->shape.kh * conv->shape.kw;
+}
+
+static int64_t ck_packed_length(const ck_packed_conv *conv) {
+    return conv->merged ? conv->shape.kw * conv->shape.c : conv->shape.c / conv->shape.groups;
+}
+
+// A tile of AMX: 16 rows of 32 terms of a sum in bfloat16, of which a float is three. In floats' memory.
+enum { CK_AMX_TERMS = 32, CK_AMX_ROWS = 16, CK_AMX_TILE = 256, CK_AMX_PARTS = 3 };
+
+// Tiles of the terms of a row: a segment begins with a tile of its own.
+static int64_t ck_amx_steps(const ck_packed_conv *conv) {
+    return ck_packed_segments(conv) * (ck_up(ck_packed_length(conv), CK_AMX_TERMS) / CK_AMX_TERMS);
+}
+
+// The floats of an output channel's packed weights.
+static int64_t ck_packed_column(const ck_packed_conv *conv) {
+    return conv->amx ? ck_amx_steps(conv) * CK_AMX_TERMS / 2 * CK_AMX_PARTS : ck_packed_terms(conv);
+}
+
 // A panel of output channels, which belong to one group.
 typedef struct {
     int64_t group, first;    // its group and its first channel within it
@@ -29,15 +51,15 @@ static ck_packed_panel ck_packed_panel_at(const ck_packed_conv *conv, int64_t p)
     panel.o = panel.group * og + panel.first;
     panel.cols = ck_least(conv->panel, og - panel.first);
     panel.width = ck_up(panel.cols, conv->grain);
-    panel.weights = (panel.group * ck_up(og, conv->grain) + panel.first) * ck_packed_terms(conv);
+    panel.weights = (panel.group * ck_up(og, conv->grain) + panel.first) * ck_packed_column(conv);
     return panel;
 }
 
-// The panel behind one, for groups of og output channels and `terms` weights a channel: without divisions, which would
-// take as long as a small tile.
-static inline ck_packed_panel ck_packed_panel_next(const ck_packed_conv *conv, int64_t og, int64_t terms,
+// The panel behind one, for groups of og output channels and `column` floats of weights a channel: without divisions, which
+// would take as long as a small tile.
+static inline ck_packed_panel ck_packed_panel_next(const ck_packed_conv *conv, int64_t og, int64_t column,
                                                    ck_packed_panel panel) {
-    panel.weights += panel.width * terms;
+    panel.weights += panel.width * column;
     panel.o += panel.cols;
     panel.first += panel.cols;
     if (panel.first == og) {
@@ -62,6 +84,7 @@ static int64_t ck_packed_panel_part(const ck_packed_conv *conv, int64_t part) {
 // Whether rows are copied before they are multiplied: those that are a multiple of 4096 bytes apart share so few sets of the
 // first-level cache that a tile's rows drive each other out (1024 to 256, one thread: 107 GFLOP/s, with copies 115).
 static bool ck_packed_copies(const ck_packed_conv *conv) {
+    if (conv->amx) return false;
     const ck_conv2d_shape *s = &conv->shape;
     // Of Strassen's seven products three read these rows, which is worth copying them for some panels only.
     const int64_t least = conv->strassen ? 8 * conv->panel * conv->panel_parts : 64;
@@ -81,6 +104,9 @@ static int64_t ck_packed_copy_stride(const ck_packed_conv *conv) {
 // With panels as the innermost loop, so many panels' sums are kept before they are finished.
 #define CK_PACKED_SUMS 4
 
+// The sums of two tiles of AMX's rows and a panel.
+#define CK_AMX_SUMS (2 * CK_AMX_ROWS * 2 * CK_AMX_ROWS)
+
 // The parts of a sum's terms, each at most a block of them.
 static int64_t ck_packed_parts(const ck_packed_conv *conv, int64_t length) {
     return (length + conv->k_block - 1) / conv->k_block;
@@ -91,14 +117,14 @@ static int64_t ck_packed_tiles(const ck_packed_conv *conv, int64_t rows) {
     return ck_most(1, (rows + conv->tile - 1) / conv->tile);
 }
 
-// The same for Strassen's products, in pairs.
-static int64_t ck_strassen_tiles(const ck_packed_conv *conv, int64_t rows) {
+// The same where they come in pairs.
+static int64_t ck_packed_paired_tiles(const ck_packed_conv *conv, int64_t rows) {
     const int64_t tiles = ck_packed_tiles(conv, rows);
     return tiles + tiles % 2;
 }
 
 static int64_t ck_packed_image_tiles(const ck_packed_conv *conv, int64_t rows) {
-    return conv->strassen ? ck_strassen_tiles(conv, rows) : ck_packed_tiles(conv, rows);
+    return conv->strassen || conv->amx ? ck_packed_paired_tiles(conv, rows) : ck_packed_tiles(conv, rows);
 }
 
 // The distance of rows of half a part's terms, for Strassen's sums: not a multiple of 4096 bytes, as in ck_packed_copies.
@@ -110,31 +136,39 @@ static int64_t ck_strassen_stride(const ck_packed_conv *conv) {
 // Where the parts of the scratch begin, in floats, each on a cache line; the padding is first.
 typedef struct {
     int64_t segments, length;
-    int64_t pointers, y_rows, inputs, sums, bias, weights, row_sums, weight_sums, end;
+    int64_t pointers, y_rows, inputs, sums, bias, weights, row_sums, weight_sums, tiles, end;
 } ck_packed_scratch;
 
 static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratch *parts) {
     const ck_conv2d_shape *s = &conv->shape;
     const int64_t rows = conv->tile * conv->tile_block, in_pointer = sizeof(int64_t) / sizeof(float);
-    parts->segments = conv->merged ? s->kh : s->kh * s->kw;
-    parts->length = conv->merged ? s->kw * s->c : s->c / s->groups;
+    // AMX's tiles are prepared one after the other, and only two pairs of them have sums at a time.
+    const int64_t prepared = conv->amx ? conv->tile : rows;
+    parts->segments = ck_packed_segments(conv);
+    parts->length = ck_packed_length(conv);
     parts->pointers = ck_up(ck_most(s->c, parts->length), 16);
-    parts->y_rows = parts->pointers + ck_up(rows * parts->segments * in_pointer, 16);
-    parts->inputs = parts->y_rows + ck_up(rows * in_pointer, 16);
+    parts->y_rows = parts->pointers + ck_up(prepared * parts->segments * in_pointer, 16);
+    parts->inputs = parts->y_rows + ck_up((conv->amx ? 4 * CK_AMX_ROWS : rows) * in_pointer, 16);
     parts->sums = parts->inputs;
     if (ck_packed_changes_rows(conv) || ck_packed_copies(conv))
-        parts->sums += ck_up(rows * ck_packed_copy_stride(conv), 16);
+        parts->sums += ck_up(prepared * ck_packed_copy_stride(conv), 16);
     else if (conv->merged)
-        parts->sums += ck_up(rows * parts->segments * parts->length, 16);
+        parts->sums += ck_up(prepared * parts->segments * parts->length, 16);
     int64_t panels = conv->rows_first ? CK_PACKED_SUMS : 1;
     if (conv->strassen) panels = ck_packed_parts(conv, parts->length) > 1 ? conv->panels : 2;
-    parts->bias = parts->sums + rows * conv->panel * panels;
+    const int64_t amx_steps = ck_amx_steps(conv), amx_parts = ck_packed_parts(conv, amx_steps * CK_AMX_TERMS);
+    int64_t sums = rows * conv->panel * panels;
+    if (conv->amx) sums = (2 + (amx_parts > 1 ? conv->panels * conv->tile_block / 2 : 0)) * CK_AMX_SUMS;
+    parts->bias = parts->sums + sums;
     parts->weights = parts->bias + ck_up(conv->panel, 16);
     parts->row_sums = parts->weights + (conv->scales_weights ? ck_up(ck_packed_conv_weights(conv), 16) : 0);
-    parts->weight_sums = parts->end = parts->row_sums;
-    if (!conv->strassen) return;
-    parts->weight_sums += 4 * rows / 2 * ck_strassen_stride(conv);
-    parts->end = parts->weight_sums + 2 * 4 * ck_strassen_stride(conv) * conv->panel;
+    parts->weight_sums = parts->tiles = parts->end = parts->row_sums;
+    if (conv->strassen) {
+        parts->weight_sums += 4 * rows / 2 * ck_strassen_stride(conv);
+        parts->end = parts->weight_sums + 2 * 4 * ck_strassen_stride(conv) * conv->panel;
+    }
+    if (conv->amx)
+        parts->end += (conv->tile_block + 2) * ((amx_steps + amx_parts - 1) / amx_parts) * CK_AMX_PARTS * CK_AMX_TILE;
 }
 
 #define CK_FAMILY "packed_kernels.h"
@@ -155,23 +189,40 @@ static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     if (s->kh != 1 || s->kw != 1 || s->groups != 1 || s->c % 2 != 0) return false;
     // Only rows of the same image are mixed.
     if (s->n > 1 && s->n % conv->row_parts != 0) return false;
-    const int64_t image_rows = ck_least(rows, s->oh * s->ow), height = image_rows / ck_strassen_tiles(conv, image_rows);
+    const int64_t image_rows = ck_least(rows, s->oh * s->ow), height = image_rows / ck_packed_paired_tiles(conv, image_rows);
     const int64_t pairs = s->o / (2 * conv->panel * conv->panel_parts);
     if (height < 8 || pairs < 2) return false;
     const int64_t thousandths = 9000 / s->c + (45 + 4600 / rows) / pairs + (height < 10 ? 25 : 0);
     return thousandths < 100;
 }
 
+// Whether products of AMX's tiles are possible and faster than multiply-adds of vectors, for so many rows in all.
+static bool ck_amx_suits(const ck_packed_conv *conv, int64_t rows) {
+    const ck_conv2d_shape *s = &conv->shape;
+    if (conv->level != CK_LEVEL_AMX || s->groups != 1 || conv->weight_layout == CK_WEIGHTS_VECTORS) return false;
+    if (conv->weight_layout == CK_WEIGHTS_AMX) return true;
+    // Terms and outputs that fill up a step and a panel are multiplied too.
+    const int64_t length = ck_packed_length(conv), outputs = s->o, panel = 2 * CK_AMX_ROWS;
+    const int64_t all = ck_up(length, CK_AMX_TERMS) * ck_up(outputs, panel);
+    if (length * outputs * 4 < all * 3 || outputs < 64) return false;
+    return rows >= 48;
+}
+
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
-    static const int64_t tiles[] = {4, 6, 12}, panels[] = {8, 16, 32}, grains[] = {4, 8, 8};
+    static const int64_t tiles[] = {4, 6, 12, 12}, panels[] = {8, 16, 32, 32}, grains[] = {4, 8, 8, 8};
     const ck_conv2d_shape *s = &conv->shape;
     conv->level = (ck_level)ck_level_index();
     conv->tile = tiles[conv->level];
     conv->panel = panels[conv->level];
     conv->grain = grains[conv->level];
     const int64_t og = s->o / s->groups, terms = ck_packed_terms(conv), rows = s->n * s->oh * s->ow;
-    conv->panels = s->groups * ((og + conv->panel - 1) / conv->panel);
     conv->merged = s->kw > 1 && s->groups == 1 && s->dilation_w == 1 && conv->strides.x == s->c && s->c < 16;
+    conv->amx = ck_amx_suits(conv, rows);
+    if (conv->amx) {
+        conv->tile = CK_AMX_ROWS;
+        conv->panel = conv->grain = 2 * CK_AMX_ROWS;
+    }
+    conv->panels = s->groups * ((og + conv->panel - 1) / conv->panel);
     threads = ck_most(threads, 1);
 
     // Rows or panels are split among the threads, whichever makes the slowest thread's work shorter: the products of its
@@ -181,7 +232,7 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     // 76 to 66 us, 196 x 1024 x 256 359 to 297, 49 x 400 x 400 60 to 50; but 9 x 512 x 512 25 to 38). Not where weights that no
     // second-level cache holds come slower than so few rows are multiplied with them (ResNet-50's, rows and panels: 49 x 2048 x
     // 512 592 to 493 us, 64 x 512 x 2048 583 to 486, 81 x 512 x 2048 647 to 583; 100 x 2048 x 512 748 and 774).
-    const bool by_rows = ck_cores_current() == CK_CORES_INTEL && rows / threads >= conv->tile &&
+    const bool by_rows = ck_cores_current() == CK_CORES_INTEL && !conv->amx && rows / threads >= conv->tile &&
                          (rows / threads >= 48 || terms * s->o <= 512 * 1024);
     double best = 0;
     for (int64_t parts = 1; parts <= threads; parts++) {
@@ -196,7 +247,9 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         }
         const int64_t row_parts = ck_most(1, ck_least(threads / parts, rows));
         const int64_t most_rows = (rows + row_parts - 1) / row_parts;
-        const double products = (double)most_rows * (double)widest * (double)terms / 16;
+        double products = (double)most_rows * (double)widest * (double)terms / 16;
+        // AMX multiplies pairs of tiles, and splits every row.
+        if (conv->amx) products = (double)ck_up(most_rows, 2 * CK_AMX_ROWS) * (double)(widest + 48) * (double)terms / 16;
         const double floats = (double)widest * (double)terms + (double)most_rows * (double)s->c;
         const double cost = products + floats / 4;
         if (parts > 1 && cost >= best) continue;
@@ -206,18 +259,18 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     }
     conv->panel_parts = conv->units;
 
-    const int64_t weights = terms * ck_up(og, conv->grain) * s->groups / conv->panel_parts;
+    const int64_t weights = ck_packed_conv_weights(conv) / conv->panel_parts;
     const int64_t unit_rows = (rows + conv->row_parts - 1) / conv->row_parts;
-    conv->strassen = ck_strassen_suits(conv, unit_rows);
+    conv->strassen = !conv->amx && ck_strassen_suits(conv, unit_rows);
     // A scaled copy of the weights where one of the rows would take longer (12544 x 32 to 16, one thread: 158 us, with scaled
     // rows 205; 196 x 240 to 80: 77 and 74).
     conv->scales_weights =
-        conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && unit_rows >= 8 * s->o;
+        conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && !conv->amx && unit_rows >= 8 * s->o;
     const int64_t image_rows = conv->strassen ? ck_least(unit_rows, s->oh * s->ow) : unit_rows;
     const int64_t most_tiles = ck_packed_image_tiles(conv, image_rows) * (unit_rows / ck_most(1, image_rows));
     // Where few tiles go by, weights from afar take longest to come: better panel by panel, with the next one on its way (one
     // thread of a Zen 3, 49 x 300 x 400: 238 us with rows first, 164 so; 49 x 256 x 256: 90 and 73; 196 x 300 x 400: the same).
-    conv->rows_first = !conv->strassen && weights <= (most_tiles <= 20 ? 16 : 128) * 1024;
+    conv->rows_first = !conv->strassen && !conv->amx && weights <= (most_tiles <= 20 ? 16 : 128) * 1024;
     if (conv->rows_first) {
         // A call for every tile would take a good part of a short sum's time; but what is kept for the tiles of a block should
         // stay in the first-level cache.
@@ -230,6 +283,11 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         // with 8 to 24). Sums that come in parts are kept for all panels: 257 x 1280 x 5120 117 in two parts, 123 in one.
         conv->tile_block = 24;
         conv->k_block = 2048;
+    } else if (conv->amx) {
+        // A pair of tiles where the second-level cache has room for all weights; elsewhere as many as it has room for beside
+        // a panel.
+        conv->tile_block = weights > 256 * 1024 ? 8 : 2;
+        conv->k_block = 768;
     } else {
         // 197 x 3072 times 768, weights from afar: 98 GFLOP/s with 1 or 2 tiles a block, 102 with 6, 106 with 17.
         conv->tile_block = ck_most(1, ck_least(20, 640 * 1024 / (conv->tile * s->c)));
@@ -238,15 +296,16 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     // Blocks of about the same size: a last one of one tile would read all weights for itself.
     const int64_t blocks = (most_tiles + conv->tile_block - 1) / conv->tile_block;
     conv->tile_block = (most_tiles + blocks - 1) / blocks;
-    if (conv->strassen) conv->tile_block += conv->tile_block % 2;
+    if (conv->strassen || conv->amx) conv->tile_block += conv->tile_block % 2;
     // Slices of some microseconds, so that a faster thread can take some of a slower one's. Strassen's sums of weights would be
     // computed for each.
     conv->slices = 1;
     if (threads > 1 && !conv->strassen) {
         const int64_t work = unit_rows * (s->o / conv->panel_parts) * terms;
-        int64_t most = conv->panels / conv->panel_parts;
+        // Of AMX's slices each splits all its rows, or the first ones before anything is multiplied.
+        int64_t most = conv->panels / conv->panel_parts / (conv->amx ? 4 : 1);
         if (blocks > 1)
-            most = rows / conv->row_parts / (conv->tile * conv->tile_block);
+            most = rows / conv->row_parts / (conv->tile * ck_most(conv->tile_block, conv->amx ? 8 : 1));
         else if (conv->rows_first)
             most = 1;
         conv->slices = ck_most(1, ck_least(ck_least(work >> 20, 8), most));
@@ -258,7 +317,7 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
 }
 
 int64_t ck_packed_conv_weights(const ck_packed_conv *conv) {
-    return ck_packed_terms(conv) * ck_up(conv->shape.o / conv->shape.groups, conv->grain) * conv->shape.groups;
+    return ck_packed_column(conv) * ck_up(conv->shape.o / conv->shape.groups, conv->grain) * conv->shape.groups;
 }
 
 void ck_packed_conv_pack_panels(const ck_packed_conv *conv, const float *weight, float *packed, int64_t begin,

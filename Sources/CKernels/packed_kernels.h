@@ -86,9 +86,11 @@ typedef struct {
     const float *weights;            // of all panels
     float *bias;                     // of the last panel, or of all if there is none
     float *row_sums, *weight_sums;   // S, and two places for T: see strassen_kernels.h
+    float *tiles;                    // rows in tiles of AMX: see amx_kernels.h
+    int64_t amx_steps;               // of such tiles, for a row's terms
     ck_packed_panel first_panel;     // of the unit
     int64_t group_inputs, group_outputs;
-    int64_t terms;                   // weights of one output
+    int64_t column;                  // floats of one output's weights
     int64_t full_panels;             // full panels at the beginning of a group
     int64_t step, parts;             // a block of terms is `step` segments, or one of `parts` parts of a segment
     bool direct;                     // the micro-kernel does the whole epilogue: it clamps to low ... high
@@ -153,6 +155,9 @@ static void point_at_rows(const ck_packed_run *run, int64_t row, int64_t rows, c
     }
 }
 
+// A tile's rows, at most: those of AMX's are more.
+#define MOST_ROWS (TILE_ROWS > CK_AMX_ROWS ? TILE_ROWS : CK_AMX_ROWS)
+
 // The positions of a tile's rows: of the first image pixel under the kernel, which may be in the padding.
 #define tile_pixels CK_NAME(tile_pixels)
 CK_INLINE void tile_pixels(const ck_conv2d_shape *s, int64_t row, int64_t rows, int64_t *n, int64_t *h, int64_t *w) {
@@ -185,8 +190,8 @@ static void copy_rows(const ck_packed_run *run, int64_t rows, const float **poin
 static void point_at_taps(const ck_packed_run *run, int64_t row, int64_t rows, const float **pointers) {
     const ck_conv2d_shape *s = &run->conv->shape;
     const int64_t stride = run->conv->strides.x;
-    int64_t n[TILE_ROWS], h[TILE_ROWS], w[TILE_ROWS];
-    int64_t first[TILE_ROWS];
+    int64_t n[MOST_ROWS], h[MOST_ROWS], w[MOST_ROWS];
+    int64_t first[MOST_ROWS];
     tile_pixels(s, row, rows, n, h, w);
     for (int64_t i = 0; i < rows; i++) first[i] = ((n[i] * s->h + h[i]) * s->w + w[i]) * stride;
     for (int64_t kh = 0; kh < s->kh; kh++) {
@@ -207,7 +212,7 @@ static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t 
                                  float *inputs) {
     const ck_conv2d_shape *s = &run->conv->shape;
     const int64_t c = s->c;
-    int64_t n[TILE_ROWS], h[TILE_ROWS], w[TILE_ROWS];
+    int64_t n[MOST_ROWS], h[MOST_ROWS], w[MOST_ROWS];
     const float *first = run->operands->x;
     const int64_t image_row = s->w * c, down = s->dilation_h * image_row, last = rows - 1;
     const int64_t ow = row % s->ow;
@@ -241,6 +246,22 @@ static void point_at_kernel_rows(const ck_packed_run *run, int64_t row, int64_t 
             inputs += s->kw * c;
         }
     }
+}
+
+// The pointers to a tile's rows, from `row` on, and what is done to these before they are multiplied; they are the rows from
+// `at` on of those that are prepared.
+#define point_at_tile CK_NAME(point_at_tile)
+static void point_at_tile(const ck_packed_run *run, int64_t row, int64_t rows, int64_t at) {
+    const ck_packed_conv *conv = run->conv;
+    const float **pointers = run->pointers + at * run->segments;
+    float *copy = run->inputs + at * ck_packed_copy_stride(conv);
+    if (ck_packed_rows_of_x(conv))
+        point_at_rows(run, row, rows, pointers, copy);
+    else if (conv->merged)
+        point_at_kernel_rows(run, row, rows, pointers, run->inputs + at * run->segments * run->length);
+    else
+        point_at_taps(run, row, rows, pointers);
+    if (ck_packed_copies(conv) && !ck_packed_changes_rows(conv)) copy_rows(run, rows, pointers, copy);
 }
 
 // a0 b0 a1 b1 ...
@@ -329,6 +350,14 @@ CK_INLINE bool clamps(const ck_epilogue *e, float *low, float *high) {
 
 #if CK_VL == 16
 #include "strassen_kernels.h"
+#endif
+
+#undef CK_AMX
+#if CK_VL == 16 && !defined(CK_EMULATE_AVX512)
+#define CK_AMX 1
+#include "amx_kernels.h"
+#else
+#define CK_AMX 0
 #endif
 
 // Where what the rows before `row` read of x ends, when it is read row by row of the image.
@@ -443,7 +472,7 @@ static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64
                 }
             }
         }
-        for (int64_t i = 0; i < panels; i++) panel = ck_packed_panel_next(conv, run->group_outputs, run->terms, panel);
+        for (int64_t i = 0; i < panels; i++) panel = ck_packed_panel_next(conv, run->group_outputs, run->column, panel);
     }
 }
 
@@ -454,29 +483,18 @@ static void scale_weights(const ck_packed_run *run, float *scaled) {
     const float *weight = run->operands->weight, *scale = run->extras->scale;
     ck_packed_panel panel = ck_packed_panel_at(conv, 0);
     for (int64_t p = 0; p < conv->panels; p++) {
-        for (int64_t k = 0; k < run->terms; k++)
+        for (int64_t k = 0; k < run->column; k++)
             for (int64_t c = 0; c < panel.width; c++, weight++) *scaled++ = *weight * scale[k];
-        panel = ck_packed_panel_next(conv, run->group_outputs, run->terms, panel);
+        panel = ck_packed_panel_next(conv, run->group_outputs, run->column, panel);
     }
 }
 
 // The pointers to a block's rows, and what is done to these before they are multiplied.
 #define prepare_rows CK_NAME(prepare_rows)
 static void prepare_rows(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end) {
-    const ck_packed_conv *conv = run->conv;
-    const bool copies = ck_packed_copies(conv) && !ck_packed_changes_rows(conv);
     for (int64_t t = block->tile; t < tile_end; t++) {
-        const int64_t row = ck_packed_tile_row(block, t), height = ck_packed_tile_row(block, t + 1) - row;
-        const int64_t at = row - block->row;
-        const float **pointers = run->pointers + at * run->segments;
-        float *copy = run->inputs + at * ck_packed_copy_stride(conv);
-        if (ck_packed_rows_of_x(conv))
-            point_at_rows(run, row, height, pointers, copy);
-        else if (conv->merged)
-            point_at_kernel_rows(run, row, height, pointers, run->inputs + at * run->segments * run->length);
-        else
-            point_at_taps(run, row, height, pointers);
-        if (copies) copy_rows(run, height, pointers, copy);
+        const int64_t row = ck_packed_tile_row(block, t);
+        point_at_tile(run, row, ck_packed_tile_row(block, t + 1) - row, row - block->row);
     }
     if (run->extras->y_rows)
         for (int64_t i = 0; i < block->rows; i++) run->y_rows[i] = run->extras->y_rows[block->row + i];
@@ -494,10 +512,11 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.length = parts.length;
     run.group_inputs = s->c / s->groups;
     run.group_outputs = s->o / s->groups;
-    run.terms = parts.segments * parts.length;
+    run.column = ck_packed_column(conv);
+    run.amx_steps = ck_amx_steps(conv);
     run.full_panels = run.group_outputs / conv->panel;
     run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
-    run.parts = ck_packed_parts(conv, run.length);
+    run.parts = ck_packed_parts(conv, conv->amx ? run.amx_steps * CK_AMX_TERMS : run.length);
     run.direct = clamps(&conv->epilogue, &run.low, &run.high);
     for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = run.extras->padding ? run.extras->padding[i % s->c] : 0;
     run.padding = scratch;
@@ -508,6 +527,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.bias = scratch + parts.bias;
     run.row_sums = scratch + parts.row_sums;
     run.weight_sums = scratch + parts.weight_sums;
+    run.tiles = scratch + parts.tiles;
     for (int64_t i = 0; i < conv->panel; i++) run.bias[i] = 0;
     run.weights = operands->weight;
     if (conv->scales_weights) {
@@ -539,13 +559,21 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
             panel_begin += panels * slice / conv->slices;
         }
         run.first_panel = ck_packed_panel_at(conv, panel_begin);
-        for (block.tile = first; block.tile < behind; block.tile += conv->tile_block) {
+        const bool is_prepared = kept->rows == row_part + 1;
+        kept->rows = blocks == 1 ? row_part + 1 : 0;
+        block.tile = first;
+#if CK_AMX
+        if (conv->amx) {
+            amx_slice(&run, &block, behind, panel_begin, panel_end, is_prepared);
+            continue;
+        }
+#endif
+        for (; block.tile < behind; block.tile += conv->tile_block) {
             const int64_t tile_end = ck_least(behind, block.tile + conv->tile_block);
             block.row = ck_packed_tile_row(&block, block.tile);
             block.rows = ck_packed_tile_row(&block, tile_end) - block.row;
             prefetch_inputs(&run, &block, tile_end, panel_end - panel_begin, block.tile == first);
-            if (kept->rows != row_part + 1) prepare_rows(&run, &block, tile_end);
-            kept->rows = blocks == 1 ? row_part + 1 : 0;
+            if (!is_prepared) prepare_rows(&run, &block, tile_end);
             packed_block(&run, &block, tile_end, panel_begin, panel_end);
         }
     }
@@ -554,6 +582,9 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
 static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, const float *weight, float *packed,
                                                 int64_t begin, int64_t end) {
     const int64_t terms = ck_packed_terms(conv);
+#if CK_AMX
+    if (conv->amx) return amx_pack(conv, weight, NULL, packed, begin, end);
+#endif
     for (int64_t p = begin; p < end; p++) {
         const ck_packed_panel panel = ck_packed_panel_at(conv, p);
         float *to = packed + panel.weights;
@@ -567,6 +598,9 @@ static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, cons
 static void CK_NAME(ck_packed_conv_unpack_panels)(const ck_packed_conv *conv, const float *packed, float *weight,
                                                   int64_t begin, int64_t end) {
     const int64_t terms = ck_packed_terms(conv);
+#if CK_AMX
+    if (conv->amx) return amx_unpack(conv, packed, weight, begin, end);
+#endif
     for (int64_t p = begin; p < end; p++) {
         const ck_packed_panel panel = ck_packed_panel_at(conv, p);
         transpose_matrix(packed + panel.weights, panel.width, terms, panel.cols, weight + panel.o * terms, terms, false);
@@ -577,6 +611,9 @@ static void CK_NAME(ck_packed_conv_pack_view)(const ck_packed_conv *conv, const 
                                               int64_t begin, int64_t end) {
     const ck_conv2d_shape *s = &conv->shape;
     const int64_t inputs = s->c / s->groups;
+#if CK_AMX
+    if (conv->amx) return amx_pack(conv, NULL, view, packed, begin, end);
+#endif
     // Along the memory of the weights: all panels of one input under one tap, which are neighbours there.
     for (int64_t tap = 0; tap < s->kh * s->kw; tap++) {
         for (int64_t i = 0; i < inputs; i++) {

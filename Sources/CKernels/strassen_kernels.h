@@ -317,7 +317,7 @@ static ck_strassen_part strassen_part(const ck_packed_run *run, int64_t k) {
 static ck_strassen_weights strassen_weights(const ck_packed_run *run, ck_strassen_part part, ck_packed_panel panel,
                                             int64_t place) {
     const int64_t width = 2 * CK_VL, count = part.half * width;
-    const float *b11 = run->weights + panel.weights + part.first * width, *b12 = b11 + run->terms * width;
+    const float *b11 = run->weights + panel.weights + part.first * width, *b12 = b11 + run->column * width;
     float *t1 = run->weight_sums + place * 4 * part.stride * width;
     return (ck_strassen_weights){b11, b11 + count, b12, b12 + count, t1, t1 + count, t1 + 2 * count, t1 + 3 * count, count};
 }
@@ -346,7 +346,7 @@ static int64_t strassen_block(const ck_packed_run *run, ck_packed_block *block, 
             const int64_t kept = run->parts > 1 ? p * run->conv->tile_block * run->conv->tile * 4 * CK_VL : 0;
             const ck_packed_panel panels = *panel;
             const ck_strassen_weights these = next;
-            for (int i = 0; i < 2; i++) *panel = ck_packed_panel_next(run->conv, run->group_outputs, run->terms, *panel);
+            for (int i = 0; i < 2; i++) *panel = ck_packed_panel_next(run->conv, run->group_outputs, run->column, *panel);
             const bool in_part = p + 1 < pairs, is_last = ++number == count;
             place = stay ? number % count : 1 - place;
             next = strassen_weights(run, strassen_part(run, in_part ? k : (k + 1) % run->parts),

@@ -5,7 +5,7 @@
 #include "each_level.h"
 
 void ck_weight_gradient_prepare(ck_weight_gradient *task, int64_t threads) {
-    static const int64_t tiles[] = {4, 6, 12}, panels[] = {8, 16, 32};
+    static const int64_t tiles[] = {4, 6, 12, 12}, panels[] = {8, 16, 32, 32};
     const ck_conv2d_shape *s = &task->shape;
     task->level = ck_level_current();
     const int64_t channels = s->c / s->groups, outputs = s->o / s->groups, taps = s->kh * s->kw;

@@ -7,7 +7,9 @@ static inline int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t rounded_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
 
 static inline int64_t ck_winograd_grain(ck_level level) { return level == CK_LEVEL_PORTABLE ? 4 : 8; }
-static inline int64_t ck_winograd_widest(ck_level level) { return 8 << (int)level; }
+static inline int64_t ck_winograd_widest(ck_level level) {
+    return level >= CK_LEVEL_AVX512 ? 32 : 8 << (int)level;
+}
 
 // Kernels of 7 taps in one direction take m = 4 outputs of a row or a column from 10 points.
 enum { CK_LINE_TAPS = 7, CK_LINE_POINTS = 10 };

@@ -1,11 +1,12 @@
 import CKernels
+import Foundation
 import Tensors
 
 /// How to compute a product's weights, to the bit, from its packed ones: so that a model that is only run need not keep
 /// both.
 ///
-/// Factors, of a batch norm say, are multiplied into packed weights, and Winograd's are transformed; what rounding loses by
-/// that is kept, in two bits or eight for each weight.
+/// Factors, of a batch norm say, are multiplied into packed weights, and Winograd's are transformed; what is lost by that is
+/// kept, in two bits or eight for each weight.
 struct OriginalWeights: Sendable {
     /// Fewer weights than these stay where they are: their memory is not worth the work.
     static let least = 1 << 14
@@ -27,22 +28,22 @@ struct OriginalWeights: Sendable {
             weights.inputScale == nil
         else { return nil }
         (self.packed, self.kernel, order, rows) = (packed, kernel, weights.inputOrder, weights.outputs)
-        if type(of: kernel).unpacksExactly, weights.outputScale == nil {
+        var kept = values, unpacked: TensorStorage?
+        if !kernel.unpacksExactly {
+            let storage = TensorStorage(onceFor: weights.base.count)
+            parallelFor(Int(kernel.panels), grain: 1) {
+                kernel.unpack(packed.pointer, Int64($0), Int64($1), storage.pointer)
+            }
+            (kept, unpacked) = (UnsafePointer(storage.pointer), storage)
+        }
+        defer { withExtendedLifetime(unpacked) {} }
+        if weights.outputScale == nil, kept == values || memcmp(kept, values, 4 * weights.base.count) == 0 {
             losses = nil
             return
         }
-        guard weights.inputOrder == nil else { return nil }
-        let losses: RoundingLosses?
-        if type(of: kernel).unpacksExactly {
-            losses = RoundingLosses(weights, keptAs: values, bits: 2)
-        } else {
-            let unpacked = TensorStorage(onceFor: weights.base.count)
-            parallelFor(Int(kernel.panels), grain: 1) {
-                kernel.unpack(packed.pointer, Int64($0), Int64($1), unpacked.pointer)
-            }
-            losses = RoundingLosses(weights, keptAs: unpacked.pointer, bits: 8)
-        }
-        guard let losses else { return nil }
+        guard weights.inputOrder == nil,
+            let losses = RoundingLosses(weights, keptAs: kept, bits: type(of: kernel).lossBits)
+        else { return nil }
         self.losses = losses
     }
 

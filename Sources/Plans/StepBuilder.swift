@@ -66,7 +66,11 @@ struct StepBuilder {
                 return ProductBandStage<ck_depthwise_conv>(product, node, layout, strides, rows: rows, cache: cache)
             }
             return ProductBandStage<ck_packed_conv>(
-                product, node, layout, strides, rows: rows, cache: cache, configure: product.configure)
+                product, node, layout, strides, rows: rows, cache: cache
+            ) {
+                product.configure(&$0)
+                $0.weight_layout = CK_WEIGHTS_VECTORS
+            }
         }
         append(step, band.last!.output)
     }

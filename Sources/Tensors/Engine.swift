@@ -14,7 +14,7 @@ public enum Engine {
         ck_pool_set_threads(Int64(count))
     }
 
-    /// The instruction-set level that the kernels run at: `portable`, `avx2` or `avx512`. The environment variable
+    /// The instruction-set level that the kernels run at: `portable`, `avx2`, `avx512` or `amx`. The environment variable
     /// `RECOGNITE_ISA` lowers it.
     public static var instructionSet: String { String(cString: ck_level_name(ck_level_current())) }
 

@@ -11,8 +11,13 @@ extension KernelTests {
             static let seeds = 160
         #endif
 
-        /// `strassen`: products for `packed` that are large enough for seven multiplications instead of eight.
-        enum Kernel: CaseIterable { case packed, strassen, winograd, depthwise, grouped }
+        /// `strassen`: products for `packed` that are large enough for seven multiplications instead of eight; `amx`: those
+        /// of `packed` with AMX, at the level that has it.
+        enum Kernel: CaseIterable {
+            case packed, strassen, amx, winograd, depthwise, grouped
+
+            var weightLayout: ck_weight_layout { self == .amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS }
+        }
 
         static let activations = [
             CK_RELU, CK_RELU6, CK_HARDSWISH, CK_HARDSIGMOID, CK_SILU, CK_GELU, CK_SIGMOID, CK_TANH, CK_IDENTITY,
@@ -45,8 +50,8 @@ extension KernelTests {
                 (shape.kh, shape.kw, shape.groups) = (1, 1, 1)
                 var combines = [CK_COMBINE_NONE, CK_COMBINE_ADD_BEFORE, CK_COMBINE_ADD_AFTER, CK_COMBINE_INTERLEAVE]
                 switch kernel {
-                case .packed:
-                    shape.groups = pick(1, 1, 2, 5)
+                case .packed, .amx:
+                    shape.groups = kernel == .amx ? 1 : pick(1, 1, 2, 5)
                     isRows = shape.groups == 1 && pick(true, false)
                     shape.c = shape.groups * pick(1, 3, 5, 16, 30, 64)
                     shape.o = shape.groups * pick(1, 7, 16, 24, 31, 33, 48, 80)
@@ -111,7 +116,7 @@ extension KernelTests {
                 }
                 hasBias = pick(true, true, false)
                 // Rows a multiple of 4096 bytes apart are copied.
-                let isPacked1x1 = (kernel == .packed || kernel == .strassen) && shape.kh == 1 && shape.kw == 1
+                let isPacked1x1 = [.packed, .strassen, .amx].contains(kernel) && shape.kh == 1 && shape.kw == 1
                 strides.x = isPacked1x1 ? pick(shape.c, shape.c + 3, 1024) : shape.c + pick(0, 3)
                 strides.y = outputs.int64 + pick(0, 5)
                 strides.residual = shape.o + pick(0, 2)
@@ -272,6 +277,7 @@ extension KernelTests {
                 // For other cores seven products are not faster than eight.
                 atEveryLevel(choosingFor: kernel == .strassen ? CK_CORES_AMD : ck_cores_current()) { level in
                     if kernel == .grouped, !ck_grouped_suits([problem.shape]) { return }
+                    if kernel == .amx, level != "amx" { return }
                     var first: Floats?
                     for threads: Int64 in 1...4 {
                         let y = result(kernel, operands, threads: threads, guardValue: guardValue)
@@ -295,10 +301,11 @@ extension KernelTests {
         private func result(_ kernel: Kernel, _ o: Operands, threads: Int64, guardValue: Float) -> Floats {
             let problem = o.problem, parts = threads == 1 ? 1 : threads + 1
             switch kernel {
-            case .packed, .strassen:
+            case .packed, .strassen, .amx:
                 var conv = ck_packed_conv()
                 (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
                 (conv.prologue, conv.eps, conv.mixes_rows) = (problem.prologue, o.eps, kernel == .strassen)
+                conv.weight_layout = kernel.weightLayout
                 ck_packed_conv_prepare(&conv, threads)
                 let packed = Floats(Int(ck_packed_conv_weights(&conv)))
                 ck_packed_conv_pack(&conv, o.weight.pointer, packed.pointer)
@@ -461,9 +468,10 @@ extension KernelTests {
                 return (pack(count, [0..<panels], body), pack(count, [high, low, middle], body))
             }
             switch kernel {
-            case .packed, .strassen:
+            case .packed, .strassen, .amx:
                 var conv = ck_packed_conv()
                 (conv.shape, conv.strides, conv.prologue) = (shape, problem.strides, problem.prologue)
+                conv.weight_layout = kernel.weightLayout
                 ck_packed_conv_prepare(&conv, threads)
                 return packTwice(ck_packed_conv_weights(&conv), panels: conv.panels) { range, packed in
                     range.count == Int(conv.panels)
@@ -586,6 +594,7 @@ extension KernelTests {
                     (conv.shape.h, conv.shape.oh, conv.shape.kh, conv.shape.kw) = (1, 1, 1, 1)
                     (conv.shape.pad_top, conv.shape.pad_left) = (0, 0)
                     conv.strides = ck_strides(x: c.int64, y: o.int64, residual: 0)
+                    conv.weight_layout = CK_WEIGHTS_VECTORS
                     ck_packed_conv_prepare(&conv, 2)
                     let parts: (Int64, Int64) = sharesRows ? (2, 1) : (1, 2)
                     #expect((conv.row_parts, conv.panel_parts) == parts, "\(rows) x \(c) x \(o), \(level)")

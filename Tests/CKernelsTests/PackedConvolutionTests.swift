@@ -88,6 +88,7 @@ extension KernelTests {
                 var first: [Float]?
                 for threads: Int64 in 1...3 {
                     var conv = problem.conv
+                    if level == "amx" { conv.weight_layout = CK_WEIGHTS_AMX }
                     ck_packed_conv_prepare(&conv, threads)
                     let packed = Floats(Int(ck_packed_conv_weights(&conv)), filledWith: .nan)
                     // In as many parts as panels for three threads, in the order that threads may finish in.
@@ -184,6 +185,7 @@ extension KernelTests {
         @Test func threadsHaveRowsWhereOtherCoresWritesAreFar() {
             func rowParts(rows: Int64, c: Int64, o: Int64, threads: Int64) -> Int64 {
                 var conv = Case(rows: rows, c: c, o: o).conv
+                conv.weight_layout = CK_WEIGHTS_VECTORS
                 ck_packed_conv_prepare(&conv, threads)
                 #expect(conv.row_parts * conv.panel_parts == threads)
                 return conv.row_parts
@@ -244,6 +246,62 @@ extension KernelTests {
             }
         }
 
+        /// Sums of AMX's products are at least as exact as those of multiply-adds, of numbers of all magnitudes.
+        @Test(arguments: [(0, 0), (-30, 30)]) func amxIsAsExactAsVectors(_ least: Int, _ most: Int) {
+            let (rows, c, o) = (64, 1000, 96)
+            var random = Random(77)
+            let x = random.floats(rows * c), weight = random.floats(o * c)
+            for index in 0..<rows * c where most > least {
+                x.pointer[index] *= Float(sign: .plus, exponent: least + index % (most - least), significand: 1)
+            }
+            var errors: [String: Double] = [:]
+            atEveryLevel { level in
+                var conv = ck_packed_conv()
+                conv.shape = Case(rows: 64, c: 1000, o: 96).conv.shape
+                conv.strides = ck_strides(x: 1000, y: 96, residual: 0)
+                conv.epilogue = ck_epilogue(activation: CK_IDENTITY, combine: CK_COMBINE_NONE)
+                conv.weight_layout = CK_WEIGHTS_AMX
+                ck_packed_conv_prepare(&conv, 1)
+                #expect(conv.amx == (level == "amx"))
+                let packed = Floats(Int(ck_packed_conv_weights(&conv))), y = Floats(rows * o)
+                ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                Self.run(
+                    conv, ck_operands(x: x.pointer, weight: packed.pointer, bias: nil, residual: nil, y: y.pointer))
+                // Relative to what the products of a sum are together.
+                var squares = 0.0
+                for row in 0..<rows {
+                    for k in 0..<o {
+                        var (sum, size) = (0.0, 0.0)
+                        for i in 0..<c {
+                            let product = Double(x.pointer[row * c + i]) * Double(weight.pointer[k * c + i])
+                            sum += product
+                            size += product * product
+                        }
+                        let error = Double(y.pointer[row * o + k]) - sum
+                        squares += error * error / size
+                    }
+                }
+                errors[level] = (squares / Double(rows * o)).squareRoot()
+            }
+            if let amx = errors["amx"], let vectors = errors["avx512"] { #expect(amx < 1.1 * vectors, "\(errors)") }
+        }
+
+        @Test func amxIsForManyRowsAndFullTiles() {
+            atEveryLevel { level in
+                for (rows, c, o, suits): (Int64, Int64, Int64, Bool) in [
+                    (196, 256, 64, true), (49, 512, 2048, true), (47, 512, 2048, false), (3136, 24, 144, false),
+                    (3136, 96, 24, false), (784, 40, 240, false), (784, 240, 80, true),
+                ] {
+                    var conv = Case(rows: rows, c: c, o: o).conv
+                    ck_packed_conv_prepare(&conv, 2)
+                    #expect(conv.amx == (suits && level == "amx"), "\(rows) x \(c) x \(o), \(level)")
+                    conv.weight_layout = CK_WEIGHTS_VECTORS
+                    ck_packed_conv_prepare(&conv, 2)
+                    #expect(!conv.amx)
+                }
+            }
+        }
+
         @Test(arguments: cases.indices) func unpackingGivesTheWeights(_ index: Int) {
             let problem = Self.cases[index]
             var random = Random(index + 200)
@@ -262,19 +320,22 @@ extension KernelTests {
             }
         }
 
-        /// Plans share packed weights whatever their threads and image sizes, also where those change the blocks.
+        /// Plans share packed weights whatever their threads and image sizes, also where those change the blocks. For many
+        /// more rows AMX may be chosen; where weights are packed already, they decide.
         @Test(arguments: cases.indices) func layoutDependsOnTheWeightsAlone(_ index: Int) {
             let problem = Self.cases[index]
             var random = Random(index + 100)
             let weight = random.floats(problem.weights)
             atEveryLevel { level in
-                var first: [Float]?
+                var (first, layout): ([Float]?, ck_weight_layout) = (nil, CK_WEIGHTS_ANY)
                 for (threads, scale): (Int64, Int64) in [(1, 1), (2, 1), (3, 5), (8, 40)] {
                     var conv = problem.conv
                     conv.shape.n = threads
                     (conv.shape.h, conv.shape.oh) = (conv.shape.h * scale, conv.shape.oh * scale)
                     conv.strides = ck_strides(x: problem.c, y: problem.o * scale, residual: problem.o)
+                    conv.weight_layout = layout
                     ck_packed_conv_prepare(&conv, threads)
+                    layout = conv.amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
                     let packed = Floats(Int(ck_packed_conv_weights(&conv)))
                     ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
                     if let first, first != packed.values { Issue.record("\(problem), \(level), \(threads) threads") }

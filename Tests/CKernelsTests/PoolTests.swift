@@ -236,7 +236,7 @@ extension KernelTests {
             defer { ck_level_set(supported) }
             #expect(ck_level_set(CK_LEVEL_PORTABLE) == CK_LEVEL_PORTABLE)
             #expect(ck_level_current() == CK_LEVEL_PORTABLE)
-            #expect(ck_level_set(CK_LEVEL_AVX512) == supported)
+            #expect(ck_level_set(CK_LEVEL_AMX) == supported)
             #expect(String(cString: ck_level_name(CK_LEVEL_AVX2)) == "avx2")
         }
     }

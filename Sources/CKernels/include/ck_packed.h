@@ -23,6 +23,13 @@ typedef enum {
     CK_PROLOGUE_LAYER_NORM,   // layer norm over the row's channels with eps, then scale[c], shift[c] (null: left out)
 } ck_prologue;
 
+// How packed weights lie at a level.
+typedef enum {
+    CK_WEIGHTS_ANY,      // as suits the shape best
+    CK_WEIGHTS_VECTORS,  // for multiply-adds of vectors
+    CK_WEIGHTS_AMX,      // for AMX, if the level has that: see amx_kernels.h
+} ck_weight_layout;
+
 typedef struct {
     ck_conv2d_shape shape;
     ck_strides strides;
@@ -32,6 +39,7 @@ typedef struct {
     // Whether rows of the same image may be added to each other (Strassen's multiplication). Then an error is relative to the
     // largest of some rows, a row of zeros does not give exactly the bias, and one with a NaN spoils others: not for gradients.
     bool mixes_rows;
+    ck_weight_layout weight_layout;  // other than ANY where packed weights serve several shapes
 
     // Set by ck_packed_conv_prepare.
     ck_level level;     // whose layout the packed weights have
@@ -48,6 +56,7 @@ typedef struct {
     bool merged;              // the taps of a kernel's row are one run of memory
     bool scales_weights;      // CK_PROLOGUE_IMAGE_SCALE multiplies the weights, once a call, instead of every row
     bool strassen;            // seven products for two tiles and two panels; see strassen_kernels.h
+    bool amx;                 // pairs of tiles and panels of AMX, weights in three parts of bfloat16; see amx_kernels.h
 } ck_packed_conv;
 
 // Operands beside ck_operands, all null for none.

@@ -228,7 +228,7 @@ struct ProductBandStage<Kernel: ProductKernel>: BandStage {
             configure(&kernel)
             kernels[key] = kernel.prepared(threads: 1)
         }
-        // All have the same layout of weights.
+        // All have the same layout of weights, as `configure` has to see to where it depends on more than the product.
         let first = kernels[Shape(rows.first { !$0.output.isEmpty }!, product.geometry)]!
         parameters = ProductParameters(product, node, layout, cache.weights(product, first))
         self.kernels = kernels

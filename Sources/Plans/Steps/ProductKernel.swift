@@ -51,8 +51,10 @@ extension ProductKernel {
 
 /// A kernel whose packed weights tell what they were made of.
 protocol UnpackableKernel: ProductKernel {
-    /// Whether they tell it to the bit, and not only as exactly as rounding left it.
-    static var unpacksExactly: Bool { get }
+    /// Whether they tell it to the bit, whatever it was, and not only as exactly as rounding left it.
+    var unpacksExactly: Bool { get }
+    /// Bits for each weight that express most of what they do not tell: 2 or 8.
+    static var lossBits: Int32 { get }
     /// Whether this one's do: those of some shapes do not.
     var unpacks: Bool { get }
     /// The number of panels of weights.
@@ -67,7 +69,7 @@ extension UnpackableKernel {
 
 extension ck_packed_conv: UnpackableKernel {
     static var name: String { "packed" }
-    var algorithm: String { strassen ? "strassen" : Self.name }
+    var algorithm: String { amx ? "amx" : strassen ? "strassen" : Self.name }
 
     init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
         self.init()
@@ -78,13 +80,14 @@ extension ck_packed_conv: UnpackableKernel {
     func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
         var conv = self
         (conv.shape.n, conv.strides) = (Int64(images), strides)
+        conv.weight_layout = amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
         // Strassen's products mix only rows of the same image, which is not possible for every number of them.
         return strassen && !conv.prepared(threads: threads).strassen ? nil : conv
     }
 
     mutating func prepare(threads: Int) { ck_packed_conv_prepare(&self, Int64(threads)) }
 
-    var layout: [Int] { [Int(level.rawValue)] }
+    var layout: [Int] { [Int(level.rawValue), amx ? 1 : 0] }
     func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_packed_conv_weights($0)) } }
 
     func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
@@ -95,7 +98,9 @@ extension ck_packed_conv: UnpackableKernel {
         }
     }
 
-    static var unpacksExactly: Bool { true }
+    // The parts that AMX multiplies lose the end of numbers near 0.
+    var unpacksExactly: Bool { !amx }
+    static var lossBits: Int32 { 2 }
 
     func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>) {
         withUnsafePointer(to: self) { ck_packed_conv_unpack_panels($0, packed, weight, begin, end) }
@@ -138,7 +143,8 @@ extension ck_winograd_conv: UnpackableKernel {
         }
     }
 
-    static var unpacksExactly: Bool { false }
+    var unpacksExactly: Bool { false }
+    static var lossBits: Int32 { 8 }
     // Seven weights from ten points would lose more than is kept.
     var unpacks: Bool { shape.kh == shape.kw }
 
