@@ -196,34 +196,39 @@ static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     return thousandths < 100;
 }
 
-// Whether products of AMX's tiles are possible and faster than multiply-adds of vectors, for so many rows in all.
-static bool ck_amx_suits(const ck_packed_conv *conv, int64_t rows) {
+// Whether products of AMX's tiles are possible and faster than multiply-adds of vectors, for so many rows in all. Few rows leave
+// too much of the last tiles empty, and wait for weights, half as many bytes again as a vector's (two threads of a Xeon of
+// 2023, vectors and AMX, in quiet moments and beside busy hardware threads: 784 x 512 x 128 355 and 410 us, 245 and 370; 196 x
+// 256 x 1024 335 and 454, 320 and 615; 49 x 2048 x 512 400 and 500, 580 and 800).
+static bool ck_amx_suits(const ck_packed_conv *conv, int64_t rows, int64_t threads) {
     const ck_conv2d_shape *s = &conv->shape;
     if (conv->level != CK_LEVEL_AMX || s->groups != 1 || conv->weight_layout == CK_WEIGHTS_VECTORS) return false;
     if (conv->weight_layout == CK_WEIGHTS_AMX) return true;
-    // Terms and outputs that fill up a step and a panel are multiplied too.
+    // Terms and outputs that fill up a step and a panel are multiplied too. A sum of one step takes longer to begin and end (one
+    // thread, 1568 rows, GFLOP/s of vectors and of AMX: 32 to 192 143 and 139), and rows are split for few outputs (64 to 64 153
+    // and 148, 64 to 160 158 and 191, 96 to 96 160 and 198, 160 to 64 164 and 190, 192 to 384 164 and 261).
     const int64_t length = ck_packed_length(conv), outputs = s->o, panel = 2 * CK_AMX_ROWS;
     const int64_t all = ck_up(length, CK_AMX_TERMS) * ck_up(outputs, panel);
-    if (length * outputs * 4 < all * 3 || outputs < 64) return false;
-    return rows >= 48;
+    if (length * outputs * 4 < all * 3 || length < 64 || ck_packed_terms(conv) * outputs < 8192) return false;
+    return rows >= (threads > 1 ? 384 : 192);
 }
 
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     static const int64_t tiles[] = {4, 6, 12, 12}, panels[] = {8, 16, 32, 32}, grains[] = {4, 8, 8, 8};
     const ck_conv2d_shape *s = &conv->shape;
+    threads = ck_most(threads, 1);
     conv->level = (ck_level)ck_level_index();
     conv->tile = tiles[conv->level];
     conv->panel = panels[conv->level];
     conv->grain = grains[conv->level];
     const int64_t og = s->o / s->groups, terms = ck_packed_terms(conv), rows = s->n * s->oh * s->ow;
     conv->merged = s->kw > 1 && s->groups == 1 && s->dilation_w == 1 && conv->strides.x == s->c && s->c < 16;
-    conv->amx = ck_amx_suits(conv, rows);
+    conv->amx = ck_amx_suits(conv, rows, threads);
     if (conv->amx) {
         conv->tile = CK_AMX_ROWS;
         conv->panel = conv->grain = 2 * CK_AMX_ROWS;
     }
     conv->panels = s->groups * ((og + conv->panel - 1) / conv->panel);
-    threads = ck_most(threads, 1);
 
     // Rows or panels are split among the threads, whichever makes the slowest thread's work shorter: the products of its
     // rows and columns, and the floats of weights and of input that it has to bring in from afar. Where what another core wrote

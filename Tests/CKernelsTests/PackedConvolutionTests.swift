@@ -288,15 +288,16 @@ extension KernelTests {
 
         @Test func amxIsForManyRowsAndFullTiles() {
             atEveryLevel { level in
-                for (rows, c, o, suits): (Int64, Int64, Int64, Bool) in [
-                    (196, 256, 64, true), (49, 512, 2048, true), (47, 512, 2048, false), (3136, 24, 144, false),
-                    (3136, 96, 24, false), (784, 40, 240, false), (784, 240, 80, true),
+                for (rows, c, o, threads, suits): (Int64, Int64, Int64, Int64, Bool) in [
+                    (784, 256, 64, 2, true), (392, 512, 2048, 2, true), (196, 512, 2048, 2, false),
+                    (196, 512, 2048, 1, true), (49, 512, 2048, 1, false), (3136, 24, 144, 2, false),
+                    (3136, 96, 24, 2, false), (784, 40, 240, 2, false), (784, 240, 80, 2, true),
                 ] {
                     var conv = Case(rows: rows, c: c, o: o).conv
-                    ck_packed_conv_prepare(&conv, 2)
+                    ck_packed_conv_prepare(&conv, threads)
                     #expect(conv.amx == (suits && level == "amx"), "\(rows) x \(c) x \(o), \(level)")
                     conv.weight_layout = CK_WEIGHTS_VECTORS
-                    ck_packed_conv_prepare(&conv, 2)
+                    ck_packed_conv_prepare(&conv, threads)
                     #expect(!conv.amx)
                 }
             }

@@ -17,6 +17,9 @@ protocol ProductKernel: Sendable {
 
     init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue)
 
+    /// The kernel, yet to be prepared, for weights that are packed for another one of the same product.
+    func sharingWeights(with other: Self) -> Self
+
     /// The kernel for a group of images, of which each value's rows follow each other at these distances, yet to be prepared;
     /// `nil` where image by image is better, or the only way.
     func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self?
@@ -40,6 +43,8 @@ protocol ProductKernel: Sendable {
 extension ProductKernel {
     var algorithm: String { Self.name }
 
+    func sharingWeights(with other: Self) -> Self { self }
+
     func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? { nil }
 
     func prepared(threads: Int) -> Self {
@@ -59,12 +64,21 @@ protocol UnpackableKernel: ProductKernel {
     var unpacks: Bool { get }
     /// The number of panels of weights.
     var panels: Int64 { get }
+    var shape: ck_conv2d_shape { get }
     /// Writes the weights of panels `begin ..< end` in their own layout.
     func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>)
 }
 
 extension UnpackableKernel {
     var unpacks: Bool { true }
+
+    /// Weights in the layout of `other`, a kernel of the same product, from those of this one.
+    func repack(_ packed: PackedWeights, for other: some ProductKernel) -> PackedWeights {
+        let weights = TensorStorage(onceFor: Int(shape.o * shape.kh * shape.kw * (shape.c / shape.groups)))
+        parallelFor(Int(panels), grain: 1) { unpack(packed.pointer, Int64($0), Int64($1), weights.pointer) }
+        let block = WeightMemory.Block(storage: TensorStorage(count: other.weightCount()), offset: 0)
+        return PackedWeights(block) { other.pack(weights.pointer, $0) }
+    }
 }
 
 extension ck_packed_conv: UnpackableKernel {
@@ -77,10 +91,15 @@ extension ck_packed_conv: UnpackableKernel {
         prologue = CK_PROLOGUE_NONE
     }
 
+    func sharingWeights(with other: ck_packed_conv) -> ck_packed_conv {
+        var conv = self
+        conv.weight_layout = other.amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
+        return conv
+    }
+
     func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
         var conv = self
-        (conv.shape.n, conv.strides) = (Int64(images), strides)
-        conv.weight_layout = amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
+        (conv.shape.n, conv.strides, conv.weight_layout) = (Int64(images), strides, CK_WEIGHTS_ANY)
         // Strassen's products mix only rows of the same image, which is not possible for every number of them.
         return strassen && !conv.prepared(threads: threads).strassen ? nil : conv
     }

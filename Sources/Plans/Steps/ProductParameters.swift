@@ -3,7 +3,7 @@ import Tensors
 
 /// The operands of a product beside what it reads and makes.
 struct ProductParameters: Sendable {
-    private let weights: PackedWeights
+    var weights: PackedWeights
     private let bias: Constants<Float>?
     private let scale: Constants<Float>?
     private let shift: Constants<Float>?

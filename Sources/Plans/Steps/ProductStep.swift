@@ -1,4 +1,5 @@
 import CKernels
+import Synchronization
 import Tensors
 
 /// A convolution or a Linear with packed weights.
@@ -15,6 +16,7 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     /// Prepared for all of the engine's threads, and for one.
     private let parallel: Kernel
     private let serial: Kernel
+    private let groupWeights: GroupWeights
 
     /// - Parameter configure: sets what only this kernel has.
     init(
@@ -30,7 +32,9 @@ struct ProductStep<Kernel: ProductKernel>: Step {
             x: Int64(x.rowStride), y: Int64(y.rowStride), residual: Int64(residual?.rowStride ?? 0))
         var kernel = Kernel(shape, strides, product.epilogue)
         configure(&kernel)
-        (parallel, serial) = (kernel.prepared(threads: threads), kernel.prepared(threads: 1))
+        parallel = kernel.prepared(threads: threads)
+        serial = kernel.sharingWeights(with: parallel).prepared(threads: 1)
+        groupWeights = GroupWeights()
         parameters = ProductParameters(product, node, layout, cache.weights(product, parallel))
         precondition(serial.layout == parallel.layout, "ProductStep: packed weights depend on the number of threads")
         detail = product.summary
@@ -56,9 +60,16 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     /// Another step with a kernel for a group of images.
     private init(_ one: ProductStep, _ kernel: Kernel, images: Int, threads: Int) {
         (x, y, residual, sums) = (one.x, one.y, one.residual, nil)
-        (parameters, detail) = (one.parameters, one.detail)
+        (detail, groupWeights) = (one.detail, one.groupWeights)
         multiplyAdds = one.multiplyAdds * images
-        (parallel, serial) = (kernel.prepared(threads: threads), kernel.prepared(threads: 1))
+        parallel = kernel.prepared(threads: threads)
+        serial = kernel.sharingWeights(with: parallel).prepared(threads: 1)
+        var parameters = one.parameters
+        if parallel.layout != one.parallel.layout, let kernel = one.parallel as? any UnpackableKernel {
+            let packed = one.parameters.weights
+            parameters.weights = groupWeights.weights { [parallel] in kernel.repack(packed, for: parallel) }
+        }
+        self.parameters = parameters
     }
 
     private func run(_ execution: Execution, _ kernel: Kernel) {
@@ -84,6 +95,18 @@ struct ProductStep<Kernel: ProductKernel>: Step {
                     kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
                 }
             }
+        }
+    }
+}
+
+/// Weights in another layout than one image's, if groups of images need them: one for groups of all sizes.
+private final class GroupWeights: Sendable {
+    private let packed = Mutex<PackedWeights?>(nil)
+
+    func weights(_ make: () -> PackedWeights) -> PackedWeights {
+        packed.withLock { packed in
+            if packed == nil { packed = make() }
+            return packed!
         }
     }
 }
