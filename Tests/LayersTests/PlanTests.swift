@@ -335,11 +335,12 @@ import Testing
         }
     }
 
-    /// A Linear of a million weights runs on groups of images, for which kernels need more scratch memory than for one row.
+    /// A Linear of a million weights runs on groups of images, for which kernels need more scratch memory than for one row, and
+    /// in large ones perhaps another layout of the weights.
     @Test func linearsOfManyWeightsRunOnGroups() {
         let model = Sequential(Linear(1100, 1000), ReLU(), Linear(1000, 40))
         model.eval()
-        for batch in [1, 2, 7, 300] {
+        for batch in [1, 2, 7, 300, 900, 7, 1000] {
             let x = images([batch, 1100])
             let (a, b) = GradientMode.disabled { (model(x), Engine.withoutPlans { model(x) }) }
             #expect(zip(a.scalars, b.scalars).allSatisfy { abs($0 - $1) < 1e-4 }, "batch \(batch)")
