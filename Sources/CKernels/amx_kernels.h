@@ -4,11 +4,13 @@
 // A float is the sum of three bfloat16, exactly: its first 8 binary digits, the next 8, the last 8. Of the nine products of
 // two floats' parts the six largest are added,
 //
-//     x w  =  x1 w1 + (x1 w2 + x2 w1) + (x1 w3 + x2 w2 + x3 w1)  +  terms below 2^-23 x w, left out
+//     x w  =  x1 w1 + (x1 w2 + x2 w1) + (x1 w3 + x2 w2 + x3 w1)  +  what is left out
 //
-// which is as exact as float32 multiply-adds, whose roundings are more (784 x 256 x 1024, root mean square error over that of
-// the results: 1.5e-7, multiply-adds of vectors 2.9e-7). Inputs beyond float32's normal numbers differ: subnormal ones count as
-// 0 here as elsewhere, parts below 2^-126 are lost, and an infinite input makes NaN.
+// What is left out is 2^-24 of a product (root mean square of two million; at most 2^-21.2): more than the rounding of a single
+// multiply-add, but the sums of many products have fewer roundings (784 x 256 x 1024, root mean square error over that of the
+// results: 1.5e-7, multiply-adds of vectors 2.9e-7). Parts rounded and not cut off would leave out 2^-27.4. Numbers beyond
+// float32's normal ones differ: subnormal ones count as 0 here as elsewhere, parts below 2^-126 are lost, and an infinite input
+// or weight makes NaN.
 //
 // Two tiles of rows times two of outputs are summed at a time: with four tiles for the sums, each of the other four serves two
 // products. Weights are split into parts when they are packed, and the rows of a block once for all panels. What vectors have to
