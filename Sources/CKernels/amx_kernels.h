@@ -1,16 +1,15 @@
 // Packed convolution with the tiles of Intel's AMX, which multiply bfloat16 and add float32: 16 x 16 sums of 32 terms in the
 // time in which vectors do a sixteenth of that, or less.
 //
-// A float is the sum of three bfloat16, exactly: its first 8 binary digits, the next 8, the last 8. Of the nine products of
-// two floats' parts the six largest are added,
+// A float is the sum of three bfloat16, exactly: itself rounded to 8 binary digits, the rest rounded to 8, and the rest of that.
+// Of the nine products of two floats' parts the six largest are added,
 //
 //     x w  =  x1 w1 + (x1 w2 + x2 w1) + (x1 w3 + x2 w2 + x3 w1)  +  what is left out
 //
-// What is left out is 2^-24 of a product (root mean square of two million; at most 2^-21.2): more than the rounding of a single
-// multiply-add, but the sums of many products have fewer roundings (784 x 256 x 1024, root mean square error over that of the
-// results: 1.5e-7, multiply-adds of vectors 2.9e-7). Parts rounded and not cut off would leave out 2^-27.4. Numbers beyond
-// float32's normal ones differ: subnormal ones count as 0 here as elsewhere, parts below 2^-126 are lost, and an infinite input
-// or weight makes NaN.
+// What is left out is 2^-27.4 of a product (root mean square of two million; at most 2^-24.2), less than what a multiply-add
+// rounds off (2^-25.2; at most 2^-24), and the sums of many products have fewer roundings. Numbers beyond float32's normal ones
+// differ: subnormal ones count as 0 here as elsewhere, parts below 2^-126 are lost, and an infinite input or weight, or one that
+// rounding to 8 digits makes infinite (from 3.396e38 on), makes NaN.
 //
 // Two tiles of rows times two of outputs are summed at a time: with four tiles for the sums, each of the other four serves two
 // products. Weights are split into parts when they are packed, and the rows of a block once for all panels. What vectors have to
@@ -108,7 +107,9 @@ typedef uint32_t vu __attribute__((ext_vector_type(CK_VL)));
 #define amx_split CK_NAME(amx_split)
 CK_INLINE void amx_split(vf first, vf second, float *to, int64_t part) {
     UNROLL for (int i = 0; i < CK_AMX_PARTS; i++) {
-        const vu high = (vu)(0xffff0000), a = (vu)first, b = (vu)second;
+        // The last part has no more than 8 digits. Its being left as it is keeps the NaNs that the rounding carries over to 0.
+        const vu high = (vu)(0xffff0000), half = (vu)(i == CK_AMX_PARTS - 1 ? 0 : 0x8000);
+        const vu a = (vu)first + half, b = (vu)second + half;
         v_store(to + i * part, (vf)((a >> 16) | (b & high)));
         first -= (vf)(a & high);
         second -= (vf)(b & high);
@@ -367,7 +368,7 @@ static void amx_pack(const ck_packed_conv *conv, const float *weight, const ck_w
     _mm_setcsr(before);
 }
 
-// Back to the weights' own layout, to the bit but for parts below 2^-133.
+// Back to the weights' own layout, to the bit but for parts below 2^-133 and weights that rounding made infinite.
 #define amx_unpack CK_NAME(amx_unpack)
 static void amx_unpack(const ck_packed_conv *conv, const float *packed, float *weight, int64_t begin, int64_t end) {
     const int64_t terms = ck_packed_terms(conv), length = ck_packed_length(conv), width = conv->panel;
