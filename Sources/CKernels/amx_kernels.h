@@ -42,6 +42,13 @@ typedef struct {
     int64_t o, cols;
 } ck_amx_results;
 
+// A panel of weights for a part of the terms.
+typedef struct {
+    const float *weights, *bias;
+    float *kept;  // sums that more terms will be added to, for each pair of a block's tiles
+    int64_t o, cols;
+} ck_amx_panel;
+
 // A part of the terms of a pair of tiles is an item. All items before `item` have been split, and of this one the upper tile if
 // `tile` is 1, and of a tile the steps before `step`; of the terms from `first` to `end` of a segment those of the rows before
 // `row`, and of this row those before `term`.
@@ -153,6 +160,11 @@ static inline void ck_amx_split_next(const ck_packed_run *run, ck_amx_splitting 
     s->x = run->pointers[s->segment * s->rows + s->row];
 }
 
+// The first row of a tile, or where there is none, the row behind the last.
+static inline int64_t ck_amx_row(const ck_packed_block *block, int64_t tile) {
+    return ck_packed_tile_row(block, ck_least(tile, block->tiles));
+}
+
 // Splits at most CK_AMX_PIECE of a row's terms.
 #define amx_split_piece CK_NAME(amx_split_piece)
 static void amx_split_piece(const ck_packed_run *run, const ck_packed_block *block, ck_amx_splitting *s) {
@@ -162,12 +174,12 @@ static void amx_split_piece(const ck_packed_run *run, const ck_packed_block *blo
         if (s->pair == s->behind && ++s->part == run->parts) {
             s->part = 0;
             s->begin = s->behind;
-            s->behind = ck_least(block->tiles / 2, s->begin + run->conv->tile_block / 2);
+            s->behind = ck_least((block->tiles + 1) / 2, s->begin + run->conv->tile_block / 2);
         }
         if (s->pair == s->behind || s->pair < s->begin) s->pair = s->begin;
-        const int64_t t = 2 * s->pair + s->tile, row = ck_packed_tile_row(block, t);
+        const int64_t t = 2 * s->pair + s->tile, row = ck_amx_row(block, t);
         const int64_t most = (run->amx_steps + run->parts - 1) / run->parts, in_segment = run->amx_steps / run->segments;
-        s->rows = ck_packed_tile_row(block, t + 1) - row;
+        s->rows = ck_amx_row(block, t + 1) - row;
         s->to = ck_amx_item(run, s->item) + s->tile * most * step;
         point_at_tile(run, row, s->rows, 0);
         s->step = ck_amx_part(run, s->part);
@@ -264,13 +276,39 @@ static void amx_tiles(const ck_packed_run *run, const ck_packed_block *block, in
                      : : "r"(sums), "r"(sums + height * width), "r"(width * (int64_t)sizeof(float)) : "memory");
 }
 
+// The same sums of one tile of rows and two panels, in the same order. All their rows of weights and sums are 16.
+#define amx_tile CK_NAME(amx_tile)
+static void amx_tile(const ck_packed_run *run, const ck_packed_block *block, int64_t steps, const float *rows,
+                     const float *const w[2], const float *const start[2], int64_t start_step, float *const sums[2],
+                     ck_amx_meanwhile *m) {
+    static const int row_parts[CK_AMX_OPPORTUNITIES] = {0, 0, 0, 1, 1, 2}, weight_parts[] = {0, 1, 2, 1, 0, 0};
+    __asm__ volatile("tileloadd (%0,%2), %%tmm0\n tileloadd 64(%0,%2), %%tmm1\n"
+                     "tileloadd (%1,%2), %%tmm2\n tileloadd 64(%1,%2), %%tmm3\n"
+                     : : "r"(start[0]), "r"(start[1]), "r"(start_step * (int64_t)sizeof(float)) : "memory");
+    for (int64_t k = 0; k < steps; k++) {
+        UNROLL for (int i = 0; i < CK_AMX_OPPORTUNITIES; i++) {
+            const float *upper = rows + (k * CK_AMX_PARTS + row_parts[i]) * CK_AMX_TILE;
+            const int64_t at = (k * CK_AMX_PARTS + weight_parts[i]) * 2 * CK_AMX_TILE;
+            __asm__ volatile(AMX_LOAD(4, upper, 0) AMX_LOAD(5, left, 0) AMX_LOAD(6, left, 1024) AMX_LOAD(7, right, 0)
+                             AMX_MULTIPLY(0, 4, 5) AMX_LOAD(5, right, 1024)
+                             AMX_MULTIPLY(1, 4, 6) AMX_MULTIPLY(2, 4, 7) AMX_MULTIPLY(3, 4, 5)
+                             : : [upper] "r"(upper), [left] "r"(w[0] + at), [right] "r"(w[1] + at), [line] "r"((int64_t)64)
+                             : "memory");
+            amx_meanwhile(run, block, m);
+        }
+    }
+    __asm__ volatile("tilestored %%tmm0, (%0,%2)\n tilestored %%tmm1, 64(%0,%2)\n"
+                     "tilestored %%tmm2, (%1,%2)\n tilestored %%tmm3, 64(%1,%2)\n"
+                     : : "r"(sums[0]), "r"(sums[1]), "r"(run->conv->panel * (int64_t)sizeof(float)) : "memory");
+}
+
 // All panels [panel_begin, panel_end) for all tiles of a slice, [block->tile, tile_end): a part of the terms of a block of tiles is
 // multiplied with all panels before the next part's turn. is_split: the rows have been split before.
 #define amx_slice CK_NAME(amx_slice)
 static void amx_slice(const ck_packed_run *run, const ck_packed_block *slice, int64_t tile_end, int64_t panel_begin,
                       int64_t panel_end, bool is_split) {
     const ck_packed_conv *conv = run->conv;
-    const int64_t width = conv->panel, most = conv->tile_block / 2, begin = slice->tile / 2, end = tile_end / 2;
+    const int64_t width = conv->panel, most = conv->tile_block / 2, begin = slice->tile / 2, end = (tile_end + 1) / 2;
     const int64_t most_steps = (run->amx_steps + run->parts - 1) / run->parts, step = CK_AMX_PARTS * CK_AMX_TILE;
     const int64_t opportunities = CK_AMX_OPPORTUNITIES * ck_most(1, run->amx_steps / run->parts);
     ck_packed_block block = *slice;
@@ -285,7 +323,6 @@ static void amx_slice(const ck_packed_run *run, const ck_packed_block *slice, in
     };
     const int64_t all = (end - begin) * run->parts;
     if (is_split && run->parts == 1) m.splitting.item = all;
-    float *const kept = run->sums + 2 * CK_AMX_SUMS;  // sums of a block that more terms will be added to
     int64_t place = 0, item = 0;
     ck_amx_begin();
     for (int64_t first = begin; first < end; first += most) {
@@ -295,36 +332,63 @@ static void amx_slice(const ck_packed_run *run, const ck_packed_block *slice, in
             const bool is_first = part == 0, is_last = part == run->parts - 1;
             ck_packed_panel panel = run->first_panel;
             m.splitting.items = ck_least(all, item + pairs + 1);
+            ck_amx_panel left;
             for (int64_t p = panel_begin; p < panel_end; p++) {
-                const float *w = run->weights + panel.weights + from * 2 * step, *bias = run->bias;
+                ck_amx_panel right = {
+                    .weights = run->weights + panel.weights + from * 2 * step,
+                    .bias = run->bias,
+                    .kept = run->sums + (2 + (p - panel_begin) * most) * CK_AMX_SUMS,
+                    .o = panel.o,
+                    .cols = panel.cols,
+                };
                 if (run->operands->bias && panel.cols == panel.width)
-                    bias = run->operands->bias + panel.o;
+                    right.bias = run->operands->bias + panel.o;
                 else if (run->operands->bias)
                     v_copy(run->bias, run->operands->bias + panel.o, panel.cols);
+                // Of two panels for the last tile, if that is a single one, this is the second.
+                const bool is_second = (p - panel_begin) % 2 == 1;
                 // Weights that the second-level cache has no room for come while those before are multiplied.
                 const int64_t lines = steps * 2 * step / 16, calls = CK_AMX_OPPORTUNITIES * steps * pairs;
-                m.next = w + width * run->column;
-                m.next_lines = most == 1 || p + 1 == panel_end ? 0 : (lines + calls - 1) / calls;
+                m.next = right.weights + width * run->column;
+                m.next_lines = (most == 1 && first > begin) || p + 1 == panel_end ? 0 : (lines + calls - 1) / calls;
                 for (int64_t i = 0; i < pairs; i++) {
-                    const int64_t row = ck_packed_tile_row(&block, 2 * (first + i));
-                    const int64_t height = ck_packed_tile_row(&block, 2 * (first + i) + 1) - row;
-                    float *before = kept + ((p - panel_begin) * most + i) * CK_AMX_SUMS;
-                    float *sums = is_last ? run->sums + place * CK_AMX_SUMS : before;
+                    const int64_t row = ck_amx_row(&block, 2 * (first + i)), lower = ck_amx_row(&block, 2 * (first + i) + 1);
+                    const int64_t behind = ck_amx_row(&block, 2 * (first + i) + 2);
+                    const bool is_single = lower == behind;
+                    if (is_single && !is_second && p + 1 < panel_end) continue;
                     while (m.splitting.item <= item + i) amx_split_piece(run, &block, &m.splitting);
                     const float *rows = ck_amx_item(run, item + i);
-                    amx_tiles(run, &block, steps, rows, rows + most_steps * step, w, is_first ? bias : before,
-                              is_first ? 0 : width, height, sums, &m);
+                    float *kept = right.kept + i * CK_AMX_SUMS, *sums = is_last ? run->sums + place * CK_AMX_SUMS : kept;
+                    float *left_sums = NULL;
+                    if (is_single && is_second) {
+                        float *left_kept = left.kept + i * CK_AMX_SUMS;
+                        left_sums = is_last ? sums + CK_AMX_SUMS / 2 : left_kept;
+                        amx_tile(run, &block, steps, rows, (const float *[]){left.weights, right.weights},
+                                 (const float *[]){is_first ? left.bias : left_kept, is_first ? right.bias : kept},
+                                 is_first ? 0 : width, (float *[]){left_sums, sums}, &m);
+                    } else {
+                        amx_tiles(run, &block, steps, rows, rows + most_steps * step, right.weights,
+                                  is_first ? right.bias : kept, is_first ? 0 : width, lower - row, sums, &m);
+                    }
                     if (m.results.finished < m.results.rows) amx_finish(run, &m.results, m.results.rows);
                     if (!is_last) continue;
                     m.results = (ck_amx_results){
-                        .sums = sums, .row = row, .rows = ck_packed_tile_row(&block, 2 * (first + i) + 2) - row,
-                        .o = panel.o, .cols = panel.cols};
-                    int64_t *y_rows = run->y_rows + place * 2 * CK_AMX_ROWS;
+                        .sums = sums, .row = row, .rows = behind - row, .o = right.o, .cols = right.cols};
+                    if (run->extras->y_rows) {
+                        int64_t *y_rows = run->y_rows + place * 2 * CK_AMX_ROWS;
+                        m.results.y_rows = y_rows;
+                        for (int64_t r = 0; r < m.results.rows; r++) y_rows[r] = run->extras->y_rows[row + r];
+                    }
+                    if (left_sums) {
+                        ck_amx_results results = m.results;
+                        results.sums = left_sums;
+                        results.o = left.o;
+                        results.cols = left.cols;
+                        amx_finish(run, &results, results.rows);
+                    }
                     place = 1 - place;
-                    if (!run->extras->y_rows) continue;
-                    for (int64_t r = 0; r < m.results.rows; r++) y_rows[r] = run->extras->y_rows[row + r];
-                    m.results.y_rows = y_rows;
                 }
+                left = right;
                 panel = ck_packed_panel_next(conv, run->group_outputs, run->column, panel);
             }
         }

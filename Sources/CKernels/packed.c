@@ -124,7 +124,7 @@ static int64_t ck_packed_paired_tiles(const ck_packed_conv *conv, int64_t rows) 
 }
 
 static int64_t ck_packed_image_tiles(const ck_packed_conv *conv, int64_t rows) {
-    return conv->strassen || conv->amx ? ck_packed_paired_tiles(conv, rows) : ck_packed_tiles(conv, rows);
+    return conv->strassen ? ck_packed_paired_tiles(conv, rows) : ck_packed_tiles(conv, rows);
 }
 
 // The distance of rows of half a part's terms, for Strassen's sums: not a multiple of 4096 bytes, as in ck_packed_copies.
@@ -196,10 +196,12 @@ static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     return thousandths < 100;
 }
 
-// Whether products of AMX's tiles are possible and faster than multiply-adds of vectors, for so many rows in all. Few rows leave
-// too much of the last tiles empty, and wait for weights, half as many bytes again as a vector's (two threads of a Xeon of
-// 2023, vectors and AMX, in quiet moments and beside busy hardware threads: 784 x 512 x 128 355 and 410 us, 245 and 370; 196 x
-// 256 x 1024 335 and 454, 320 and 615; 49 x 2048 x 512 400 and 500, 580 and 800).
+// Whether products of AMX's tiles are possible and faster than multiply-adds of vectors, for so many rows in all. For few rows
+// there must be much to multiply (two threads of a Xeon of 2023, vectors and AMX, in quiet moments and medians of changing ones:
+// 361 x 96 x 576 209 and 129 us, 270 and 250; 196 x 384 x 1536 782 and 560, 1000 and 870; 196 x 256 x 1024 353 and 300, 463 and
+// 400; but 196 x 112 x 672 125 and 155, 187 and 240), and by each of several threads for more outputs than inputs, of which each
+// splits all (196 x 1536 x 384 780 and 770, 980 and 1130; 196 x 1024 x 256 380 and 410, 512 and 640). Fewer rows leave too much of
+// the last tiles empty, and wait for weights, half as many bytes again as a vector's (49 x 2048 x 512 400 and 500, 580 and 800).
 static bool ck_amx_suits(const ck_packed_conv *conv, int64_t rows, int64_t threads) {
     const ck_conv2d_shape *s = &conv->shape;
     if (conv->level != CK_LEVEL_AMX || s->groups != 1 || conv->weight_layout == CK_WEIGHTS_VECTORS) return false;
@@ -209,8 +211,10 @@ static bool ck_amx_suits(const ck_packed_conv *conv, int64_t rows, int64_t threa
     // and 148, 64 to 160 158 and 191, 96 to 96 160 and 198, 160 to 64 164 and 190, 192 to 384 164 and 261).
     const int64_t length = ck_packed_length(conv), outputs = s->o, panel = 2 * CK_AMX_ROWS;
     const int64_t all = ck_up(length, CK_AMX_TERMS) * ck_up(outputs, panel);
-    if (length * outputs * 4 < all * 3 || length < 64 || ck_packed_terms(conv) * outputs < 8192) return false;
-    return rows >= (threads > 1 ? 384 : 192);
+    const int64_t terms = ck_packed_terms(conv);
+    if (length * outputs * 4 < all * 3 || length < 64 || terms * outputs < 8192) return false;
+    if (rows >= 384) return true;
+    return rows >= 192 && rows * terms * outputs >= 18 << 20 && (threads == 1 || outputs >= 2 * terms);
 }
 
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
@@ -253,8 +257,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         const int64_t row_parts = ck_most(1, ck_least(threads / parts, rows));
         const int64_t most_rows = (rows + row_parts - 1) / row_parts;
         double products = (double)most_rows * (double)widest * (double)terms / 16;
-        // AMX multiplies pairs of tiles, and splits every row.
-        if (conv->amx) products = (double)ck_up(most_rows, 2 * CK_AMX_ROWS) * (double)(widest + 48) * (double)terms / 16;
+        // AMX multiplies whole tiles, and splits every row.
+        if (conv->amx) products = (double)ck_up(most_rows, CK_AMX_ROWS) * (double)(widest + 48) * (double)terms / 16;
         const double floats = (double)widest * (double)terms + (double)most_rows * (double)s->c;
         const double cost = products + floats / 4;
         if (parts > 1 && cost >= best) continue;
@@ -289,10 +293,13 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->tile_block = 24;
         conv->k_block = 2048;
     } else if (conv->amx) {
-        // A pair of tiles where the second-level cache has room for all weights; elsewhere as many as it has room for beside
-        // a panel.
-        conv->tile_block = weights > 256 * 1024 ? 8 : 2;
-        conv->k_block = 768;
+        // As many tiles as the second-level cache has room for beside a panel: also where it has room for all weights, if these
+        // come from afar for so few tiles that all are in the block, and are worth splitting the tiles' rows with the first panel
+        // (196 x 256 x 512, GFLOP/s with 2 and 13 tiles a block: 219 and 235, 196 x 1024 x 128 200 and 187).
+        const bool is_one = most_tiles <= 14 && conv->panels >= 8 * conv->panel_parts;
+        conv->tile_block = weights > 256 * 1024 || is_one ? 14 : 2;
+        // 197 x 3072 x 384: 216 with parts of 768, 233 with 512; 196 x 768 x 1536 better in one.
+        conv->k_block = ck_amx_steps(conv) * CK_AMX_TERMS <= 768 ? 768 : 512;
     } else {
         // 197 x 3072 times 768, weights from afar: 98 GFLOP/s with 1 or 2 tiles a block, 102 with 6, 106 with 17.
         conv->tile_block = ck_most(1, ck_least(20, 640 * 1024 / (conv->tile * s->c)));

@@ -315,8 +315,9 @@ extension KernelTests {
         @Test func amxIsForManyRowsAndFullTiles() {
             atEveryLevel { level in
                 for (rows, c, o, threads, suits): (Int64, Int64, Int64, Int64, Bool) in [
-                    (784, 256, 64, 2, true), (392, 512, 2048, 2, true), (196, 512, 2048, 2, false),
-                    (196, 512, 2048, 1, true), (49, 512, 2048, 1, false), (3136, 24, 144, 2, false),
+                    (784, 256, 64, 2, true), (392, 512, 2048, 2, true), (196, 512, 2048, 2, true),
+                    (196, 2048, 512, 2, false), (196, 2048, 512, 1, true), (49, 512, 2048, 1, false),
+                    (361, 96, 576, 2, true), (196, 96, 576, 2, false), (3136, 24, 144, 2, false),
                     (3136, 96, 24, 2, false), (784, 40, 240, 2, false), (784, 240, 80, 2, true),
                 ] {
                     var conv = Case(rows: rows, c: c, o: o).conv
