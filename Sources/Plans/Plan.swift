@@ -24,8 +24,8 @@ package final class Plan: Sendable {
     private let groupArenaSize: Int
     /// Elements of scratch memory that each thread needs for one image.
     private let scratchSize: Int
-    /// What each step does, in the order in which they run.
-    package let descriptions: [StepDescription]
+    /// What each step does for one image, in the order in which they run.
+    private let descriptions: [StepDescription]
     /// The last steps for groups of some sizes.
     private let groups = Mutex<[Int: [GroupStep]]>([:])
     /// Memory that is not in use.
@@ -77,19 +77,26 @@ package final class Plan: Sendable {
     }
 
     /// The output for a batch: `[N] + imageShape` to `[N · outputs of one image, ...]`.
-    package func run(_ input: Tensor) -> Tensor {
+    package func run(_ input: Tensor) -> Tensor { run(input, times: nil) }
+
+    private func run(_ input: Tensor, times: StepTimes?) -> Tensor {
         let batch = input.count / max(1, sizes.input)
         let output = Tensor(uninitialized: [outputShape[0] * batch] + outputShape.dropFirst())
-        // Groups of about the same size, without an image that is left over where that can be.
-        let count = max(1, (batch + groupLimit - 1) / groupLimit)
-        let images = count > 1 ? ((batch + count - 1) / count + threads - 1) / threads * threads : batch
+        let images = groupSize(batch: batch)
         for first in stride(from: 0, to: batch, by: max(1, images)) {
             run(
                 images: min(images, batch - first), input: input.pointer + first * sizes.input,
-                output: output.mutablePointer + first * sizes.output)
+                output: output.mutablePointer + first * sizes.output, times: times)
         }
         withExtendedLifetime(input) {}
         return output
+    }
+
+    /// The images of a batch's first group. All groups have about the same size, without an image that is left over where that
+    /// can be.
+    private func groupSize(batch: Int) -> Int {
+        let count = max(1, (batch + groupLimit - 1) / groupLimit)
+        return count > 1 ? ((batch + count - 1) / count + threads - 1) / threads * threads : batch
     }
 
     /// The most images of a group: what all of them have at once should stay in the third-level cache.
@@ -98,12 +105,18 @@ package final class Plan: Sendable {
         return max(1, limit / threads) * threads
     }
 
+    /// Whether each image of a group runs through all steps on a thread of its own.
+    private func runsAlone(images: Int) -> Bool { images == threads && images > 1 && !groupsFewImages }
+
     /// Runs every step on some images.
-    private func run(images: Int, input: UnsafePointer<Float>, output: UnsafeMutablePointer<Float>) {
-        guard images == threads, images > 1, !groupsFewImages else {
+    private func run(
+        images: Int, input: UnsafePointer<Float>, output: UnsafeMutablePointer<Float>, times: StepTimes?
+    ) {
+        guard runsAlone(images: images) else {
             let block = takeMemory(memorySize(images: images, threads: threads))
             defer { giveMemory(block) }
-            return runGroup(of: images, threads: threads, memory: block.pointer, input: input, output: output)
+            return runGroup(
+                of: images, threads: threads, memory: block.pointer, input: input, output: output, times: times)
         }
         let size = memorySize(images: 1, threads: 1)
         let block = takeMemory(size * images)
@@ -112,16 +125,15 @@ package final class Plan: Sendable {
             for image in first..<last {
                 runGroup(
                     of: 1, threads: 1, memory: block.pointer + image * size, input: input + image * sizes.input,
-                    output: output + image * sizes.output)
+                    output: output + image * sizes.output, times: times)
             }
         }
     }
 
-    /// Runs every step on a group of images; for one image, calls `observe` with the number of each step and the seconds that
-    /// it took.
+    /// Runs every step on a group of images.
     private func runGroup(
         of images: Int, threads: Int, memory: UnsafeMutablePointer<Float>, input: UnsafePointer<Float>,
-        output: UnsafeMutablePointer<Float>, observe: ((Int, Double) -> Void)? = nil
+        output: UnsafeMutablePointer<Float>, times: StepTimes?
     ) {
         let parts = parts(images: images, threads: threads)
         let execution = Execution(
@@ -130,14 +142,17 @@ package final class Plan: Sendable {
         // For steps that need no loop, too.
         withLoopArithmetic {
             guard images > 1 else {
-                for (index, step) in steps.enumerated() { observed(index, observe) { step.run(execution) } }
+                for (index, step) in steps.enumerated() { timed(index, execution, times) { step.run(execution) } }
                 return
             }
-            let firstSteps = steps[..<firstGroupStep]
             execution.forEachImage { image in
-                for step in firstSteps { step.run(image) }
+                for (index, step) in steps[..<firstGroupStep].enumerated() {
+                    timed(index, image, times) { step.run(image) }
+                }
             }
-            for step in groupSteps(images) { step.run(execution) }
+            for (index, step) in groupSteps(images).enumerated() {
+                timed(firstGroupStep + index, execution, times) { step.run(execution) }
+            }
         }
     }
 
@@ -152,26 +167,42 @@ package final class Plan: Sendable {
         }
     }
 
-    private func observed(_ step: Int, _ observe: ((Int, Double) -> Void)?, _ body: () -> Void) {
-        guard let observe else { return body() }
-        let time = ContinuousClock().measure(body)
-        observe(step, time / .seconds(1))
+    // MARK: What the steps are, and how long they take
+
+    private func timed(_ step: Int, _ execution: Execution, _ times: StepTimes?, _ body: () -> Void) {
+        guard let times else { return body() }
+        times.add(ContinuousClock().measure(body) * execution.threads / threads, to: step)
     }
 
-    /// The median seconds of each step over some runs on one image, in the order of ``descriptions``.
-    package func timedSteps(runs: Int) -> [Double] {
+    /// The median seconds of each step over some runs on a batch, in the order of ``descriptions(batch:)``. Where images run at
+    /// once, each on a thread of its own, the time of one counts as its part of theirs.
+    package func timedSteps(runs: Int, batch: Int) -> [Double] {
         var source = RandomSource(seed: 0)
-        let input = Tensor((0..<sizes.input).map { _ in Float(source.normal()) }, shape: [sizes.input])
-        let output = Tensor(uninitialized: [sizes.output])
-        let block = takeMemory(memorySize(images: 1, threads: threads))
-        defer { giveMemory(block) }
-        var times = [[Double]](repeating: [], count: descriptions.count)
-        for _ in 0..<max(1, runs) {
-            runGroup(
-                of: 1, threads: threads, memory: block.pointer, input: input.pointer, output: output.mutablePointer
-            ) { times[$0].append($1) }
+        let image = (0..<sizes.input).map { _ in Float(source.normal()) }
+        let input = Tensor((0..<batch).flatMap { _ in image }, shape: [batch, sizes.input])
+        let all = (0..<max(1, runs)).map { _ in
+            let times = StepTimes(count: steps.count)
+            _ = run(input, times: times)
+            return times.seconds
         }
-        return times.map { $0.sorted()[$0.count / 2] }
+        return steps.indices.map { step in all.map { $0[step] }.sorted()[all.count / 2] }
+    }
+
+    /// What each step does, in the order in which they run, with the kernels that a batch runs.
+    package func descriptions(batch: Int) -> [StepDescription] {
+        let images = groupSize(batch: batch)
+        let isAlone = runsAlone(images: images)
+        let together = images > 1 && !isAlone ? groupSteps(images) : []
+        var descriptions = descriptions
+        for index in descriptions.indices {
+            let group = index - firstGroupStep
+            if group >= 0, group < together.count {
+                descriptions[index].kernel = together[group].kernel
+            } else if isAlone || images > 1 && Execution.imagesAlone(images, threads: threads) > 0 {
+                descriptions[index].kernel = steps[index].serialKernel
+            }
+        }
+        return descriptions
     }
 
     // MARK: Memory
@@ -213,6 +244,17 @@ package final class Plan: Sendable {
             if free.count > 4 { free.remove(at: free.indices.min { free[$0].count < free[$1].count }!) }
         }
     }
+}
+
+/// What each step of a run took so far.
+private final class StepTimes: Sendable {
+    private let times: Mutex<[Duration]>
+
+    init(count: Int) { times = Mutex([Duration](repeating: .zero, count: count)) }
+
+    func add(_ time: Duration, to step: Int) { times.withLock { $0[step] += time } }
+
+    var seconds: [Double] { times.withLock { $0.map { $0 / .seconds(1) } } }
 }
 
 extension Graph.Node {

@@ -3,8 +3,9 @@ import Tensors
 
 /// One step of a plan: what it reads and writes, and how it runs.
 protocol Step: Sendable {
-    /// The kernel's name, for descriptions.
+    /// The kernel's name, for descriptions: on all threads, and on one.
     var kernel: String { get }
+    var serialKernel: String { get }
     /// Elements of scratch memory that each thread needs.
     var scratchSize: Int { get }
     /// Multiply-adds for one image.
@@ -20,6 +21,7 @@ protocol Step: Sendable {
 }
 
 extension Step {
+    var serialKernel: String { kernel }
     var detail: String { "" }
 
     func onGroup(of images: Int, threads: Int) -> (any Step)? { nil }
@@ -34,9 +36,18 @@ enum GroupStep: Sendable {
         self = step.onGroup(of: images, threads: threads).map(GroupStep.together) ?? .imageByImage(step)
     }
 
-    var scratchSize: Int {
+    var scratchSize: Int { step.scratchSize }
+    var kernel: String {
         switch self {
-        case .together(let step), .imageByImage(let step): step.scratchSize
+        case .together(let step): step.kernel
+        // Of images that are left over, the parallel one.
+        case .imageByImage(let step): step.serialKernel
+        }
+    }
+
+    private var step: any Step {
+        switch self {
+        case .together(let step), .imageByImage(let step): step
         }
     }
 

@@ -3,7 +3,7 @@ import Tensors
 /// What a step of a plan does, for people.
 package struct StepDescription: Sendable {
     /// The kernel's name.
-    package let kernel: String
+    package internal(set) var kernel: String
     /// The geometry, and what is merged into the step.
     package let detail: String
     /// For one image.

@@ -21,11 +21,16 @@ struct InspectCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The side of the square input image, in pixels.", valueName: "pixels"))
     var size: Int?
 
+    @Option(help: ArgumentHelp("With --plan: the number of images that the steps run on. (default: 1)", valueName: "n"))
+    var batch: Int?
+
     @OptionGroup var engine: EngineOptions
 
     func validate() throws {
         if let depth, depth < 0 { throw ValidationError("--depth must not be negative") }
         if let size, size <= 0 { throw ValidationError("--size must be positive") }
+        if let batch, batch <= 0 { throw ValidationError("--batch must be positive") }
+        if batch != nil, !plan { throw ValidationError("--batch needs --plan") }
     }
 
     func run() throws {
@@ -58,7 +63,7 @@ struct InspectCommand: ParsableCommand {
             // The embedding's plan: without the classifier.
             let recognizer = try Recognizer(model: model, named: subject)
             recognizer.eval()
-            guard let summary = recognizer.planSummary(imageShape: [side, side, 3], runs: 30) else {
+            guard let summary = recognizer.planSummary(imageShape: [side, side, 3], batch: batch ?? 1, runs: 30) else {
                 throw InputError(path: subject, problem: "the model has no plan")
             }
             print(PlanTable(summary: summary).text)
@@ -70,6 +75,9 @@ struct InspectCommand: ParsableCommand {
     }
 
     private func inspectFile() throws {
+        if depth != nil || dot || plan || size != nil {
+            throw InputError(path: subject, problem: "a file: --depth, --dot, --plan and --size are for architectures")
+        }
         let checkpoint = try Checkpoint(contentsOf: subject)
         print("\(subject): \(checkpoint.format.rawValue), \(checkpoint.stateDict.count) tensors")
         if let nesting = checkpoint.nesting { print("nested under: \(nesting.joined(separator: "."))") }

@@ -59,6 +59,12 @@ import Testing
         try state.write(safetensorsTo: path("w.safetensors"))
         let file = try RecogniteProcess.run("inspect", path("w.safetensors"))
         #expect(file.output.contains("[2, 3]") && file.output.contains("common prefix of all keys: module."))
+        let plan = try RecogniteProcess.run("inspect", "resnet18", "--plan", "--size", "64", "--batch", "4")
+        #expect(plan.output.contains("winograd") && plan.output.contains("ms in all for 4 images"))
+        expectFailure(try .run("inspect", "resnet18", "--batch", "4"), code: 64, naming: "--batch needs --plan")
+        expectFailure(
+            try .run("inspect", "resnet18", "--plan", "--batch", "0"), code: 64, naming: "--batch must be positive")
+        expectFailure(try .run("inspect", path("w.safetensors"), "--plan"), naming: "w.safetensors", "--plan")
         expectFailure(try .run("inspect", "resnet19"), naming: "resnet19", "resnet18")
         expectFailure(try .run("inspect", path("missing.pth")), naming: "missing.pth", "no such file")
     }

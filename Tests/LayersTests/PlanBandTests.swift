@@ -12,7 +12,7 @@ import Testing
         var steps: [[String]] = []
         for threads in threads {
             let plan = try makePlan(model, shape, threads: threads)
-            steps.append(plan.descriptions.map { "\($0.kernel): \($0.detail)" })
+            steps.append(plan.descriptions(batch: 1).map { "\($0.kernel): \($0.detail)" })
             for batch in [1, 2, 3, 4] {
                 let label = "\(threads) threads, \(batch) images"
                 expectAgreement(plan, model, images([batch] + shape), label, sourceLocation: sourceLocation)

@@ -75,7 +75,7 @@ import Testing
         let model = heavy()
         let plan = try makePlan(model, [4, 3, 8], threads: threads)
         // The first two are better computed image by image; what the depthwise product sums up is read behind them.
-        for step in plan.descriptions.dropFirst(2) {
+        for step in plan.descriptions(batch: 1).dropFirst(2) {
             #expect(step.place.hasPrefix("group") || step.place.hasPrefix("output"), "\(step) is not in groups")
         }
         let large = try makePlan(model, [4, 40, 8], threads: threads)
@@ -83,6 +83,18 @@ import Testing
             expectAgreement(plan, model, images([batch, 4, 3, 8]), "\(threads) threads, \(batch) images")
             expectAgreement(large, model, images([batch, 4, 40, 8]), "\(threads) threads, \(batch) large images")
         }
+    }
+
+    /// Also where images run at once, each on a thread of its own: then a step's time is its part of theirs.
+    @Test(arguments: [1, 2, 3, 8]) func stepsAreTimed(batch: Int) throws {
+        let plan = try makePlan(heavy(), [4, 3, 8], threads: 2)
+        let runs = 9
+        var seconds: [Double] = []
+        let elapsed = ContinuousClock().measure { seconds = plan.timedSteps(runs: runs, batch: batch) }
+        #expect(plan.descriptions(batch: batch).map(\.detail) == plan.descriptions(batch: 1).map(\.detail))
+        #expect(seconds.count == plan.descriptions(batch: batch).count && seconds.allSatisfy { $0 > 0 })
+        // In half of the runs each step took its median or longer.
+        #expect(seconds.reduce(0, +) * Double(runs) / 2 < elapsed / .seconds(1))
     }
 
     /// A request must not spoil those that it shares a batch with.

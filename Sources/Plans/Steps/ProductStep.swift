@@ -5,6 +5,7 @@ import Tensors
 /// A convolution or a Linear with packed weights.
 struct ProductStep<Kernel: ProductKernel>: Step {
     var kernel: String { parallel.algorithm }
+    var serialKernel: String { serial.algorithm }
     let multiplyAdds: Int
     let detail: String
     private let x: Operand

@@ -16,7 +16,7 @@ struct PlanTable {
             ]
             if isTimed {
                 let seconds = row.seconds ?? 0
-                let speed = seconds > 0 ? 2e-9 * Double(row.multiplyAdds) / seconds : 0
+                let speed = seconds > 0 ? 2e-9 * Double(row.multiplyAdds * summary.batch) / seconds : 0
                 cells += [
                     String(format: "%.1f", seconds * 1e6), row.multiplyAdds == 0 ? "" : String(format: "%.0f", speed),
                     String(format: "%.1f", 100 * seconds / total),
@@ -27,6 +27,7 @@ struct PlanTable {
         let header =
             ["step", "kernel", "detail", "output", "place", "M mult-adds"] + (isTimed ? ["us", "GFLOP/s", "%"] : [])
         let table = TextTable(header: header, rows: rows, leftColumns: [1, 2, 3, 4]).text
-        return isTimed ? table + String(format: "\n\n%.2f ms in all", total * 1e3) : table
+        let images = summary.batch > 1 ? " for \(summary.batch) images" : ""
+        return isTimed ? table + String(format: "\n\n%.2f ms in all", total * 1e3) + images : table
     }
 }
