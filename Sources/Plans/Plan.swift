@@ -191,14 +191,14 @@ package final class Plan: Sendable {
     /// What each step does, in the order in which they run, with the kernels that a batch runs.
     package func descriptions(batch: Int) -> [StepDescription] {
         let images = groupSize(batch: batch)
-        let isAlone = runsAlone(images: images)
-        let together = images > 1 && !isAlone ? groupSteps(images) : []
+        let groups = images > 1 && !runsAlone(images: images) ? groupSteps(images) : []
+        let isSerial = images > 1 && Execution.imagesAlone(images, threads: threads) > 0
         var descriptions = descriptions
         for index in descriptions.indices {
             let group = index - firstGroupStep
-            if group >= 0, group < together.count {
-                descriptions[index].kernel = together[group].kernel
-            } else if isAlone || images > 1 && Execution.imagesAlone(images, threads: threads) > 0 {
+            if groups.indices.contains(group), let together = groups[group].together {
+                descriptions[index].kernel = together.kernel
+            } else if isSerial {
                 descriptions[index].kernel = steps[index].serialKernel
             }
         }

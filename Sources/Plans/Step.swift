@@ -37,13 +37,9 @@ enum GroupStep: Sendable {
     }
 
     var scratchSize: Int { step.scratchSize }
-    var kernel: String {
-        switch self {
-        case .together(let step): step.kernel
-        // Of images that are left over, the parallel one.
-        case .imageByImage(let step): step.serialKernel
-        }
-    }
+
+    /// The step that computes all images together, if one does.
+    var together: (any Step)? { if case .together(let step) = self { step } else { nil } }
 
     private var step: any Step {
         switch self {
