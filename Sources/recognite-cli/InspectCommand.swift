@@ -29,7 +29,8 @@ struct InspectCommand: ParsableCommand {
     func validate() throws {
         if let depth, depth < 0 { throw ValidationError("--depth must not be negative") }
         if let size, size <= 0 { throw ValidationError("--size must be positive") }
-        if let batch, batch <= 0 { throw ValidationError("--batch must be positive") }
+        if let batch, !(1...1024).contains(batch) { throw ValidationError("--batch must be from 1 to 1024") }
+        if plan, dot || depth != nil { throw ValidationError("--plan goes with neither --dot nor --depth") }
         if batch != nil, !plan { throw ValidationError("--batch needs --plan") }
     }
 

@@ -63,7 +63,9 @@ import Testing
         #expect(plan.output.contains("winograd") && plan.output.contains("ms in all for 4 images"))
         expectFailure(try .run("inspect", "resnet18", "--batch", "4"), code: 64, naming: "--batch needs --plan")
         expectFailure(
-            try .run("inspect", "resnet18", "--plan", "--batch", "0"), code: 64, naming: "--batch must be positive")
+            try .run("inspect", "resnet18", "--plan", "--batch", "0"), code: 64,
+            naming: "--batch must be from 1 to 1024")
+        expectFailure(try .run("inspect", "resnet18", "--plan", "--dot"), code: 64, naming: "--plan", "--dot")
         expectFailure(try .run("inspect", path("w.safetensors"), "--plan"), naming: "w.safetensors", "--plan")
         expectFailure(try .run("inspect", "resnet19"), naming: "resnet19", "resnet18")
         expectFailure(try .run("inspect", path("missing.pth")), naming: "missing.pth", "no such file")
