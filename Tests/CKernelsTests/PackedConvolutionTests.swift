@@ -312,6 +312,27 @@ extension KernelTests {
             if let amx = errors["amx"], let vectors = errors["avx512"] { #expect(amx < 0.7 * vectors, "\(errors)") }
         }
 
+        /// What sums of positive numbers leave out has no sign: it would have one if parts were cut off and not rounded.
+        @Test func amxErrorsHaveNoSign() {
+            let (rows, c, o) = (64, 64, 96)
+            var random = Random(79)
+            let x = random.floats(rows * c), weight = random.floats(o * c)
+            for index in 0..<rows * c { x.pointer[index] = 1 + abs(x.pointer[index]) }
+            for index in 0..<o * c { weight.pointer[index] = 1 + abs(weight.pointer[index]) }
+            atEveryLevel { level in
+                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: CK_WEIGHTS_AMX, level)
+                var error = 0.0
+                for index in 0..<rows * o {
+                    var sum = 0.0
+                    for i in 0..<c {
+                        sum += Double(x.pointer[index / o * c + i]) * Double(weight.pointer[index % o * c + i])
+                    }
+                    error += Double(y.pointer[index]) / sum - 1
+                }
+                #expect(abs(error / Double(rows * o)) < 1e-8, "\(level): \(error / Double(rows * o))")
+            }
+        }
+
         @Test func amxIsForManyRowsAndFullTiles() {
             atEveryLevel { level in
                 for (rows, c, o, threads, suits): (Int64, Int64, Int64, Int64, Bool) in [
