@@ -34,7 +34,25 @@
 #ifndef CK_AMX_KERNELS_H
 #define CK_AMX_KERNELS_H
 
-// Sums of a pair of tiles' rows that are yet to be finished.
+// A part of the terms of a block of pairs of tiles: it is multiplied with all panels before the next turn.
+typedef struct {
+    int64_t begin, behind;      // pairs
+    int64_t part, step, steps;  // of the terms: its first step and how many there are
+} ck_amx_turn;
+
+// Rows that are yet to be split. A pair of tiles in a turn is an item; there is room for a block's and one more.
+typedef struct {
+    int64_t item, most, end; // the first that is not split yet, the one behind those there is room for now, and behind the last
+    ck_amx_turn turn;        // of the item
+    int64_t pair, tile;      // of the item and its upper or lower tile
+    bool is_pointed;         // whether there are pointers to this tile's rows
+    int64_t rows, row;       // of the tile, and the one whose turn it is
+    int64_t rest;            // so many steps of the part
+    int64_t segment, term;   // where the first of them begins
+    float *to;               // the parts of the tile's rows from there on
+} ck_amx_rows;
+
+// Sums that are yet to be finished.
 typedef struct {
     const float *sums;      // [rows, width of a panel]
     const int64_t *y_rows;  // of the rows; null: row, row + 1, ...
@@ -42,42 +60,39 @@ typedef struct {
     int64_t o, cols;
 } ck_amx_results;
 
-// A panel of weights for a part of the terms.
+// A panel in a turn.
 typedef struct {
     const float *weights, *bias;
-    float *kept;  // sums that more terms will be added to, for each pair of a block's tiles
+    float *kept;  // sums that more terms will be added to, for each pair of the block
     int64_t o, cols;
 } ck_amx_panel;
 
-// A part of the terms of a pair of tiles is an item. All items before `item` have been split, and of this one the upper tile if
-// `tile` is 1, and of a tile the steps before `step`; of the terms from `first` to `end` of a segment those of the rows before
-// `row`, and of this row those before `term`.
+// What a call works on: some panels for some pairs of tiles. Rows are split, results finished and weights fetched between the
+// products of tiles, a little at each opportunity: vectors have one port beside tiles, and where more waits for it than there is
+// room for, the tiles wait behind it.
 typedef struct {
-    int64_t item, items;                 // items: how many there is room for now
-    int64_t part, pair, begin, behind;   // of the item; the first pair of its block, and the one behind its last
-    int64_t tile, step, steps;           // steps: the one behind the part
-    int64_t segment, first, end, row, term;
-    int64_t rows;                        // of the tile
-    const float *x;                      // the row's segment
-    float *to;                           // where the terms of the tile's rows from `first` on go
-} ck_amx_splitting;
-
-// What is done between the products of tiles, a little at each opportunity: vectors have one port beside tiles, and where more
-// waits for it than there is room for, the tiles wait behind it.
-typedef struct {
+    const ck_packed_run *run;
+    ck_packed_block block;  // `tiles` behind the slice's last one
+    int64_t pairs;          // behind the slice's last one
+    int64_t panel_begin, panel_end;
+    int64_t most_steps;     // of a part
+    int64_t item;           // the first of the turn
+    ck_amx_rows rows;
     ck_amx_results results;
-    ck_amx_splitting splitting;
-    // Thousandths of a row that is finished at an opportunity, and of CK_AMX_PIECE terms of a row that are split.
+    int64_t place;          // of the next results' sums
+    // Thousandths of a row that is finished, and of CK_AMX_PIECE steps of a row that are split, at each opportunity.
     int64_t finish, finish_due, split, split_due;
     const float *next;  // weights that come to the second-level cache, next_lines of 16 floats at each opportunity
     int64_t next_lines;
-} ck_amx_meanwhile;
+} ck_amx_slice;
 
 // Opportunities between the products of a step.
 #define CK_AMX_OPPORTUNITIES 6
-#define CK_AMX_PIECE (2 * CK_AMX_TERMS)
-// So many terms of all of a tile's rows are split before the next ones that what is written stays in the first-level cache.
-#define CK_AMX_SPLIT (8 * CK_AMX_TERMS)
+// The steps of a row that are split at a time.
+#define CK_AMX_PIECE 2
+// The floats of a tile's step and of a panel's.
+#define CK_AMX_STEP (CK_AMX_PARTS * CK_AMX_TILE)
+#define CK_AMX_PANEL_STEP (2 * CK_AMX_STEP)
 
 // What is in the tile registers: all 16 rows of 64 bytes.
 typedef struct {
@@ -123,116 +138,115 @@ CK_INLINE void amx_split(vf first, vf second, float *to, int64_t part) {
     }
 }
 
-// The first step of a part.
-static inline int64_t ck_amx_part(const ck_packed_run *run, int64_t part) { return run->amx_steps * part / run->parts; }
-
-// Where an item lies, [tile][step][part of a float][row]: there is room for a block's pairs and one more.
-static inline float *ck_amx_item(const ck_packed_run *run, int64_t item) {
-    const int64_t places = run->conv->tile_block / 2 + 1, most = (run->amx_steps + run->parts - 1) / run->parts;
-    return run->tiles + item % places * 2 * most * CK_AMX_PARTS * CK_AMX_TILE;
+// The turn of a part of the block from pair `begin` on.
+static inline ck_amx_turn ck_amx_turn_at(const ck_amx_slice *s, int64_t begin, int64_t part) {
+    const int64_t steps = s->run->amx_steps, parts = s->run->parts, step = steps * part / parts;
+    return (ck_amx_turn){
+        .begin = begin,
+        .behind = ck_least(s->pairs, begin + s->run->conv->tile_block / 2),
+        .part = part,
+        .step = step,
+        .steps = steps * (part + 1) / parts - step,
+    };
 }
 
-// Goes on with the terms from s->first on, as many as are split together.
-static inline void ck_amx_split_from(const ck_packed_run *run, ck_amx_splitting *s) {
-    const int64_t part = (s->steps - s->step) * CK_AMX_TERMS;
-    s->end = ck_least(run->length, s->first + ck_least(CK_AMX_SPLIT, part));
+static inline ck_amx_turn ck_amx_turn_after(const ck_amx_slice *s, ck_amx_turn turn) {
+    const bool is_last = turn.part + 1 == s->run->parts;
+    return ck_amx_turn_at(s, is_last ? turn.behind : turn.begin, is_last ? 0 : turn.part + 1);
 }
 
-// Where to go on behind a row's terms up to s->end.
-static inline void ck_amx_split_next(const ck_packed_run *run, ck_amx_splitting *s) {
-    if (++s->row >= s->rows) {
-        const int64_t steps = (s->end - s->first + CK_AMX_TERMS - 1) / CK_AMX_TERMS;
-        s->row = 0;
-        s->to += steps * CK_AMX_PARTS * CK_AMX_TILE;
-        s->step += steps;
-        if (s->step == s->steps || s->rows == 0) {
-            s->segment = -1;
-            s->item += s->tile;
-            s->pair += s->tile;
-            s->tile = 1 - s->tile;
-            return;
-        }
-        s->segment += s->end == run->length;
-        s->first = s->end == run->length ? 0 : s->end;
-        ck_amx_split_from(run, s);
-    }
-    s->term = s->first;
-    s->x = run->pointers[s->segment * s->rows + s->row];
+// Where an item lies, [tile][step][part of a float][row].
+static inline float *ck_amx_item(const ck_amx_slice *s, int64_t item) {
+    const int64_t places = s->run->conv->tile_block / 2 + 1;
+    return s->run->tiles + item % places * 2 * s->most_steps * CK_AMX_STEP;
 }
 
 // The first row of a tile, or where there is none, the row behind the last.
-static inline int64_t ck_amx_row(const ck_packed_block *block, int64_t tile) {
-    return ck_packed_tile_row(block, ck_least(tile, block->tiles));
+static inline int64_t ck_amx_row(const ck_amx_slice *s, int64_t tile) {
+    return ck_packed_tile_row(&s->block, ck_least(tile, s->block.tiles));
 }
 
-// Splits at most CK_AMX_PIECE of a row's terms.
-#define amx_split_piece CK_NAME(amx_split_piece)
-static void amx_split_piece(const ck_packed_run *run, const ck_packed_block *block, ck_amx_splitting *s) {
-    const int64_t step = CK_AMX_PARTS * CK_AMX_TILE;
-    if (s->segment < 0) {
-        // The next tile: of the same item, pair, part or block.
-        if (s->pair == s->behind && ++s->part == run->parts) {
-            s->part = 0;
-            s->begin = s->behind;
-            s->behind = ck_least((block->tiles + 1) / 2, s->begin + run->conv->tile_block / 2);
-        }
-        if (s->pair == s->behind || s->pair < s->begin) s->pair = s->begin;
-        const int64_t t = 2 * s->pair + s->tile, row = ck_amx_row(block, t);
-        const int64_t most = (run->amx_steps + run->parts - 1) / run->parts, in_segment = run->amx_steps / run->segments;
-        s->rows = ck_amx_row(block, t + 1) - row;
-        s->to = ck_amx_item(run, s->item) + s->tile * most * step;
-        point_at_tile(run, row, s->rows, 0);
-        s->step = ck_amx_part(run, s->part);
-        s->steps = ck_amx_part(run, s->part + 1);
-        s->segment = s->step / in_segment;
-        s->term = s->first = s->step % in_segment * CK_AMX_TERMS;
-        s->row = 0;
-        s->x = run->pointers[s->segment * s->rows];
-        ck_amx_split_from(run, s);
-    }
-    if (s->rows > 0) {
-        float *to = s->to + (s->term - s->first) / CK_AMX_TERMS * step + s->row * CK_AMX_TERMS / 2;
-        const int64_t end = ck_least(s->end, s->term + CK_AMX_PIECE);
-        for (; s->term + CK_AMX_TERMS <= end; s->term += CK_AMX_TERMS, to += step)
-            amx_split(v_load(s->x + s->term), v_load(s->x + s->term + CK_VL), to, CK_AMX_TILE);
-        const int64_t rest = end - s->term;
-        if (rest > 0) {
-            const float *x = s->x + s->term;
-            const vf high = rest > CK_VL ? v_load_part(x + CK_VL, rest - CK_VL) : v_splat(0);
-            amx_split(v_load_n(x, ck_least(rest, CK_VL)), high, to, CK_AMX_TILE);
-            s->term = end;
-        }
-        if (end < s->end) return;
-    }
-    ck_amx_split_next(run, s);
+// Where the tile's rows are, and which of their terms are the first.
+#define amx_point CK_NAME(amx_point)
+static void amx_point(ck_amx_slice *s) {
+    ck_amx_rows *r = &s->rows;
+    const ck_packed_run *run = s->run;
+    const int64_t tile = 2 * r->pair + r->tile, row = ck_amx_row(s, tile), in_segment = run->amx_steps / run->segments;
+    r->rows = ck_amx_row(s, tile + 1) - row;
+    point_at_tile(run, row, r->rows, 0);
+    r->row = 0;
+    r->rest = r->turn.steps;
+    r->segment = r->turn.step / in_segment;
+    r->term = r->turn.step % in_segment * CK_AMX_TERMS;
+    r->to = ck_amx_item(s, r->item) + r->tile * s->most_steps * CK_AMX_STEP;
+    r->is_pointed = true;
 }
 
+// Splits CK_AMX_PIECE steps of a row at most, and all rows of a tile before its next steps.
+#define amx_split_rows CK_NAME(amx_split_rows)
+static void amx_split_rows(ck_amx_slice *s) {
+    ck_amx_rows *r = &s->rows;
+    const ck_packed_run *run = s->run;
+    if (!r->is_pointed) amx_point(s);
+    const int64_t rest = run->length - r->term;
+    const int64_t steps = ck_least(ck_least(CK_AMX_PIECE, r->rest), (rest + CK_AMX_TERMS - 1) / CK_AMX_TERMS);
+    if (r->rows > 0) {
+        const float *x = run->pointers[r->segment * r->rows + r->row] + r->term;
+        float *to = r->to + r->row * CK_AMX_TERMS / 2;
+        for (int64_t i = 0, lanes = rest; i < steps; i++, x += CK_AMX_TERMS, lanes -= CK_AMX_TERMS, to += CK_AMX_STEP) {
+            if (lanes >= CK_AMX_TERMS)
+                amx_split(v_load(x), v_load(x + CK_VL), to, CK_AMX_TILE);
+            else
+                amx_split(v_load_part(x, ck_least(lanes, CK_VL)), v_load_part(x + CK_VL, ck_most(lanes - CK_VL, 0)), to,
+                          CK_AMX_TILE);
+        }
+    }
+    if (++r->row < r->rows) return;
+    r->row = 0;
+    r->rest -= steps;
+    r->to += steps * CK_AMX_STEP;
+    r->term += steps * CK_AMX_TERMS;
+    if (r->term >= run->length) {
+        r->term = 0;
+        r->segment++;
+    }
+    if (r->rest > 0 && r->rows > 0) return;
+    r->is_pointed = false;
+    r->tile = 1 - r->tile;
+    if (r->tile == 1) return;
+    r->item++;
+    if (++r->pair < r->turn.behind) return;
+    r->turn = ck_amx_turn_after(s, r->turn);
+    r->pair = r->turn.begin;
+}
+
+// Finishes at most so many of the rows of sums.
 #define amx_finish CK_NAME(amx_finish)
 static void amx_finish(const ck_packed_run *run, ck_amx_results *results, int64_t most) {
     const int64_t at = results->finished, rows = ck_least(most, results->rows - at), width = run->conv->panel;
+    if (rows <= 0) return;
     results->finished += rows;
     finish(run, results->sums + at * width, width, results->row + at, rows,
            results->y_rows ? results->y_rows + at : NULL, results->o, results->cols);
 }
 
 #define amx_meanwhile CK_NAME(amx_meanwhile)
-static void amx_meanwhile(const ck_packed_run *run, const ck_packed_block *block, ck_amx_meanwhile *m) {
-    for (int64_t i = 0; i < m->next_lines; i++, m->next += 16) __builtin_prefetch(m->next, 0, 2);
-    m->finish_due += m->finish;
-    if (m->finish_due >= 1000 && m->results.finished < m->results.rows) {
-        amx_finish(run, &m->results, m->finish_due / 1000);
-        m->finish_due %= 1000;
+static void amx_meanwhile(ck_amx_slice *s) {
+    for (int64_t i = 0; i < s->next_lines; i++, s->next += 16) __builtin_prefetch(s->next, 0, 2);
+    s->finish_due += s->finish;
+    if (s->finish_due >= 1000 && s->results.finished < s->results.rows) {
+        amx_finish(s->run, &s->results, s->finish_due / 1000);
+        s->finish_due %= 1000;
     }
-    for (m->split_due += m->split; m->split_due >= 1000; m->split_due -= 1000)
-        if (m->splitting.item < m->splitting.items) amx_split_piece(run, block, &m->splitting);
+    for (s->split_due += s->split; s->split_due >= 1000; s->split_due -= 1000)
+        if (s->rows.item < s->rows.most) amx_split_rows(s);
 }
 
 // The sums of two tiles of rows and a panel for some steps; `height` rows after the upper tile's first come the lower one's. They
 // start from `start`, whose rows are start_step floats apart.
 #define amx_tiles CK_NAME(amx_tiles)
-static void amx_tiles(const ck_packed_run *run, const ck_packed_block *block, int64_t steps, const float *upper,
-                      const float *lower, const float *w, const float *start, int64_t start_step, int64_t height,
-                      float *sums, ck_amx_meanwhile *m) {
+static void amx_tiles(ck_amx_slice *s, int64_t steps, const float *upper, const float *lower, const float *w,
+                      const float *start, int64_t start_step, int64_t height, float *sums) {
     __asm__ volatile("tileloadd (%0,%2), %%tmm0\n tileloadd 64(%0,%2), %%tmm1\n"
                      "tileloadd (%1,%2), %%tmm2\n tileloadd 64(%1,%2), %%tmm3\n"
                      : : "r"(start), "r"(start + height * start_step), "r"(start_step * (int64_t)sizeof(float)) : "memory");
@@ -241,36 +255,36 @@ static void amx_tiles(const ck_packed_run *run, const ck_packed_block *block, in
         // x1 w1
         AMX(AMX_MULTIPLY(0, 4, 6) AMX_MULTIPLY(2, 5, 6) AMX_LOAD(6, w, 2048)
             AMX_MULTIPLY(1, 4, 7) AMX_MULTIPLY(3, 5, 7) AMX_LOAD(7, w, 3072));
-        amx_meanwhile(run, block, m);
+        amx_meanwhile(s);
         // x1 w2
         AMX(AMX_MULTIPLY(0, 4, 6) AMX_MULTIPLY(2, 5, 6) AMX_LOAD(6, w, 4096)
             AMX_MULTIPLY(1, 4, 7) AMX_MULTIPLY(3, 5, 7) AMX_LOAD(7, w, 5120));
-        amx_meanwhile(run, block, m);
+        amx_meanwhile(s);
         // x1 w3
         AMX(AMX_MULTIPLY(0, 4, 6) AMX_MULTIPLY(1, 4, 7) AMX_LOAD(4, upper, 1024)
             AMX_MULTIPLY(2, 5, 6) AMX_LOAD(6, w, 2048) AMX_MULTIPLY(3, 5, 7) AMX_LOAD(5, lower, 1024) AMX_LOAD(7, w, 3072));
-        amx_meanwhile(run, block, m);
+        amx_meanwhile(s);
         // x2 w2
         AMX(AMX_MULTIPLY(0, 4, 6) AMX_MULTIPLY(2, 5, 6) AMX_LOAD(6, w, 0)
             AMX_MULTIPLY(1, 4, 7) AMX_MULTIPLY(3, 5, 7) AMX_LOAD(7, w, 1024));
-        amx_meanwhile(run, block, m);
+        amx_meanwhile(s);
         // x2 w1
         AMX(AMX_MULTIPLY(0, 4, 6) AMX_MULTIPLY(1, 4, 7) AMX_LOAD(4, upper, 2048)
             AMX_MULTIPLY(2, 5, 6) AMX_MULTIPLY(3, 5, 7) AMX_LOAD(5, lower, 2048));
-        amx_meanwhile(run, block, m);
+        amx_meanwhile(s);
         // x3 w1
         if (k < steps)
             AMX(AMX_MULTIPLY(0, 4, 6) AMX_MULTIPLY(1, 4, 7) AMX_LOAD(4, upper, 3072)
                 AMX_MULTIPLY(2, 5, 6) AMX_LOAD(6, w, 6144) AMX_MULTIPLY(3, 5, 7) AMX_LOAD(5, lower, 3072) AMX_LOAD(7, w, 7168));
         else
             AMX(AMX_MULTIPLY(0, 4, 6) AMX_MULTIPLY(1, 4, 7) AMX_MULTIPLY(2, 5, 6) AMX_MULTIPLY(3, 5, 7));
-        amx_meanwhile(run, block, m);
-        upper += CK_AMX_PARTS * CK_AMX_TILE;
-        lower += CK_AMX_PARTS * CK_AMX_TILE;
-        w += CK_AMX_PARTS * 2 * CK_AMX_TILE;
+        amx_meanwhile(s);
+        upper += CK_AMX_STEP;
+        lower += CK_AMX_STEP;
+        w += CK_AMX_PANEL_STEP;
     }
     // The lower tile over those rows of the upper one that are none.
-    const int64_t width = run->conv->panel;
+    const int64_t width = s->run->conv->panel;
     __asm__ volatile("tilestored %%tmm0, (%0,%2)\n tilestored %%tmm1, 64(%0,%2)\n"
                      "tilestored %%tmm2, (%1,%2)\n tilestored %%tmm3, 64(%1,%2)\n"
                      : : "r"(sums), "r"(sums + height * width), "r"(width * (int64_t)sizeof(float)) : "memory");
@@ -278,123 +292,134 @@ static void amx_tiles(const ck_packed_run *run, const ck_packed_block *block, in
 
 // The same sums of one tile of rows and two panels, in the same order. All their rows of weights and sums are 16.
 #define amx_tile CK_NAME(amx_tile)
-static void amx_tile(const ck_packed_run *run, const ck_packed_block *block, int64_t steps, const float *rows,
-                     const float *const w[2], const float *const start[2], int64_t start_step, float *const sums[2],
-                     ck_amx_meanwhile *m) {
+static void amx_tile(ck_amx_slice *s, int64_t steps, const float *rows, const float *const w[2],
+                     const float *const start[2], int64_t start_step, float *const sums[2]) {
     static const int row_parts[CK_AMX_OPPORTUNITIES] = {0, 0, 0, 1, 1, 2}, weight_parts[] = {0, 1, 2, 1, 0, 0};
     __asm__ volatile("tileloadd (%0,%2), %%tmm0\n tileloadd 64(%0,%2), %%tmm1\n"
                      "tileloadd (%1,%2), %%tmm2\n tileloadd 64(%1,%2), %%tmm3\n"
                      : : "r"(start[0]), "r"(start[1]), "r"(start_step * (int64_t)sizeof(float)) : "memory");
     for (int64_t k = 0; k < steps; k++) {
         UNROLL for (int i = 0; i < CK_AMX_OPPORTUNITIES; i++) {
-            const float *upper = rows + (k * CK_AMX_PARTS + row_parts[i]) * CK_AMX_TILE;
-            const int64_t at = (k * CK_AMX_PARTS + weight_parts[i]) * 2 * CK_AMX_TILE;
+            const float *upper = rows + k * CK_AMX_STEP + row_parts[i] * CK_AMX_TILE;
+            const int64_t at = k * CK_AMX_PANEL_STEP + weight_parts[i] * 2 * CK_AMX_TILE;
             __asm__ volatile(AMX_LOAD(4, upper, 0) AMX_LOAD(5, left, 0) AMX_LOAD(6, left, 1024) AMX_LOAD(7, right, 0)
                              AMX_MULTIPLY(0, 4, 5) AMX_LOAD(5, right, 1024)
                              AMX_MULTIPLY(1, 4, 6) AMX_MULTIPLY(2, 4, 7) AMX_MULTIPLY(3, 4, 5)
                              : : [upper] "r"(upper), [left] "r"(w[0] + at), [right] "r"(w[1] + at), [line] "r"((int64_t)64)
                              : "memory");
-            amx_meanwhile(run, block, m);
+            amx_meanwhile(s);
         }
     }
     __asm__ volatile("tilestored %%tmm0, (%0,%2)\n tilestored %%tmm1, 64(%0,%2)\n"
                      "tilestored %%tmm2, (%1,%2)\n tilestored %%tmm3, 64(%1,%2)\n"
-                     : : "r"(sums[0]), "r"(sums[1]), "r"(run->conv->panel * (int64_t)sizeof(float)) : "memory");
+                     : : "r"(sums[0]), "r"(sums[1]), "r"(s->run->conv->panel * (int64_t)sizeof(float)) : "memory");
+}
+
+// A pair of tiles, the i-th of the block, and the panel `right`, or a single tile and both panels.
+#define amx_pair CK_NAME(amx_pair)
+static void amx_pair(ck_amx_slice *s, const ck_amx_turn *turn, int64_t i, const ck_amx_panel *left, const ck_amx_panel *right) {
+    const ck_packed_run *run = s->run;
+    const int64_t width = run->conv->panel, tile = 2 * (turn->begin + i);
+    const int64_t row = ck_amx_row(s, tile), lower = ck_amx_row(s, tile + 1), behind = ck_amx_row(s, tile + 2);
+    const bool is_first = turn->part == 0, is_last = turn->part == run->parts - 1;
+    while (s->rows.item <= s->item + i && s->rows.item < s->rows.end) amx_split_rows(s);
+    const float *rows = ck_amx_item(s, s->item + i);
+    float *kept = right->kept + i * CK_AMX_SUMS, *sums = is_last ? run->sums + s->place * CK_AMX_SUMS : kept;
+    float *left_sums = NULL;
+    if (left) {
+        float *left_kept = left->kept + i * CK_AMX_SUMS;
+        left_sums = is_last ? sums + CK_AMX_SUMS / 2 : left_kept;
+        amx_tile(s, turn->steps, rows, (const float *[]){left->weights, right->weights},
+                 (const float *[]){is_first ? left->bias : left_kept, is_first ? right->bias : kept}, is_first ? 0 : width,
+                 (float *[]){left_sums, sums});
+    } else {
+        amx_tiles(s, turn->steps, rows, rows + s->most_steps * CK_AMX_STEP, right->weights, is_first ? right->bias : kept,
+                  is_first ? 0 : width, lower - row, sums);
+    }
+    amx_finish(run, &s->results, s->results.rows);
+    if (!is_last) return;
+    s->results = (ck_amx_results){.sums = sums, .row = row, .rows = behind - row, .o = right->o, .cols = right->cols};
+    if (run->extras->y_rows) {
+        int64_t *y_rows = run->y_rows + s->place * 2 * CK_AMX_ROWS;
+        s->results.y_rows = y_rows;
+        for (int64_t r = 0; r < s->results.rows; r++) y_rows[r] = run->extras->y_rows[row + r];
+    }
+    if (left) {
+        ck_amx_results results = s->results;
+        results.sums = left_sums;
+        results.o = left->o;
+        results.cols = left->cols;
+        amx_finish(run, &results, results.rows);
+    }
+    s->place = 1 - s->place;
+}
+
+// A part of the terms of a block of pairs with all panels.
+#define amx_turn CK_NAME(amx_turn)
+static void amx_turn(ck_amx_slice *s, const ck_amx_turn *turn) {
+    const ck_packed_run *run = s->run;
+    const int64_t pairs = turn->behind - turn->begin, most = run->conv->tile_block / 2;
+    // Weights that the second-level cache has no room for come while those before are multiplied.
+    const int64_t lines = turn->steps * CK_AMX_PANEL_STEP / 16, calls = CK_AMX_OPPORTUNITIES * turn->steps * pairs;
+    const bool fetches = most > 1 || turn->begin == s->block.tile / 2;
+    const bool ends_single = ck_amx_row(s, 2 * turn->behind - 1) == ck_amx_row(s, 2 * turn->behind);
+    ck_packed_panel panel = run->first_panel;
+    ck_amx_panel left, right;
+    s->rows.most = ck_least(s->rows.end, s->item + pairs + 1);
+    for (int64_t p = s->panel_begin; p < s->panel_end; p++) {
+        right = (ck_amx_panel){
+            .weights = run->weights + panel.weights + turn->step * CK_AMX_PANEL_STEP,
+            .bias = run->bias,
+            .kept = run->sums + (2 + (p - s->panel_begin) * most) * CK_AMX_SUMS,
+            .o = panel.o,
+            .cols = panel.cols,
+        };
+        if (run->operands->bias && panel.cols == panel.width)
+            right.bias = run->operands->bias + panel.o;
+        else if (run->operands->bias)
+            v_copy(run->bias, run->operands->bias + panel.o, panel.cols);
+        s->next = right.weights + panel.width * run->column;
+        s->next_lines = fetches && p + 1 < s->panel_end ? (lines + calls - 1) / calls : 0;
+        // A single last tile meets two panels at a time, or the last one alone.
+        const bool is_second = (p - s->panel_begin) % 2 == 1, meets_single = is_second || p + 1 == s->panel_end;
+        for (int64_t i = 0; i < pairs; i++) {
+            const bool is_single = ends_single && i + 1 == pairs;
+            if (!is_single || meets_single) amx_pair(s, turn, i, is_single && is_second ? &left : NULL, &right);
+        }
+        left = right;
+        panel = ck_packed_panel_next(run->conv, run->group_outputs, run->column, panel);
+    }
+    s->item += pairs;
 }
 
 // All panels [panel_begin, panel_end) for all tiles of a slice, [block->tile, tile_end): a part of the terms of a block of tiles is
 // multiplied with all panels before the next part's turn. is_split: the rows have been split before.
 #define amx_slice CK_NAME(amx_slice)
-static void amx_slice(const ck_packed_run *run, const ck_packed_block *slice, int64_t tile_end, int64_t panel_begin,
+static void amx_slice(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
                       int64_t panel_end, bool is_split) {
-    const ck_packed_conv *conv = run->conv;
-    const int64_t width = conv->panel, most = conv->tile_block / 2, begin = slice->tile / 2, end = (tile_end + 1) / 2;
-    const int64_t most_steps = (run->amx_steps + run->parts - 1) / run->parts, step = CK_AMX_PARTS * CK_AMX_TILE;
-    const int64_t opportunities = CK_AMX_OPPORTUNITIES * ck_most(1, run->amx_steps / run->parts);
-    ck_packed_block block = *slice;
-    block.tiles = tile_end;
-    // An item is split while the one before is multiplied: with one panel, or all where a block is one pair.
-    const int64_t pieces = 2 * CK_AMX_ROWS * ((most_steps * CK_AMX_TERMS + CK_AMX_PIECE - 1) / CK_AMX_PIECE);
-    const int64_t chances = opportunities * (most == 1 ? panel_end - panel_begin : 1);
-    ck_amx_meanwhile m = {
-        .splitting = {.pair = begin, .begin = begin, .behind = ck_least(end, begin + most), .segment = -1},
-        .finish = (2 * CK_AMX_ROWS * 1000 + opportunities - 1) / opportunities,
-        .split = (pieces * 1000 + chances - 1) / chances,
+    const int64_t begin = block->tile / 2, end = (tile_end + 1) / 2, most = run->conv->tile_block / 2;
+    ck_amx_slice s = {
+        .run = run,
+        .block = *block,
+        .pairs = end,
+        .panel_begin = panel_begin,
+        .panel_end = panel_end,
+        .most_steps = (run->amx_steps + run->parts - 1) / run->parts,
+        .rows = {.pair = begin},
     };
-    const int64_t all = (end - begin) * run->parts;
-    if (is_split && run->parts == 1) m.splitting.item = all;
-    int64_t place = 0, item = 0;
+    s.block.tiles = tile_end;
+    ck_amx_turn turn = s.rows.turn = ck_amx_turn_at(&s, begin, 0);
+    if (!is_split || run->parts > 1) s.rows.end = (end - begin) * run->parts;
+    // An item is split while the one before is multiplied: with one panel, or all where a block is one pair.
+    const int64_t opportunities = CK_AMX_OPPORTUNITIES * ck_most(1, run->amx_steps / run->parts);
+    const int64_t chances = opportunities * (most == 1 ? panel_end - panel_begin : 1);
+    const int64_t pieces = 2 * CK_AMX_ROWS * ((s.most_steps + CK_AMX_PIECE - 1) / CK_AMX_PIECE);
+    s.split = (pieces * 1000 + chances - 1) / chances;
+    s.finish = (2 * CK_AMX_ROWS * 1000 + opportunities - 1) / opportunities;
     ck_amx_begin();
-    for (int64_t first = begin; first < end; first += most) {
-        const int64_t pairs = ck_least(end - first, most);
-        for (int64_t part = 0; part < run->parts; part++, item += pairs) {
-            const int64_t from = ck_amx_part(run, part), steps = ck_amx_part(run, part + 1) - from;
-            const bool is_first = part == 0, is_last = part == run->parts - 1;
-            ck_packed_panel panel = run->first_panel;
-            m.splitting.items = ck_least(all, item + pairs + 1);
-            ck_amx_panel left;
-            for (int64_t p = panel_begin; p < panel_end; p++) {
-                ck_amx_panel right = {
-                    .weights = run->weights + panel.weights + from * 2 * step,
-                    .bias = run->bias,
-                    .kept = run->sums + (2 + (p - panel_begin) * most) * CK_AMX_SUMS,
-                    .o = panel.o,
-                    .cols = panel.cols,
-                };
-                if (run->operands->bias && panel.cols == panel.width)
-                    right.bias = run->operands->bias + panel.o;
-                else if (run->operands->bias)
-                    v_copy(run->bias, run->operands->bias + panel.o, panel.cols);
-                // Of two panels for the last tile, if that is a single one, this is the second.
-                const bool is_second = (p - panel_begin) % 2 == 1;
-                // Weights that the second-level cache has no room for come while those before are multiplied.
-                const int64_t lines = steps * 2 * step / 16, calls = CK_AMX_OPPORTUNITIES * steps * pairs;
-                m.next = right.weights + width * run->column;
-                m.next_lines = (most == 1 && first > begin) || p + 1 == panel_end ? 0 : (lines + calls - 1) / calls;
-                for (int64_t i = 0; i < pairs; i++) {
-                    const int64_t row = ck_amx_row(&block, 2 * (first + i)), lower = ck_amx_row(&block, 2 * (first + i) + 1);
-                    const int64_t behind = ck_amx_row(&block, 2 * (first + i) + 2);
-                    const bool is_single = lower == behind;
-                    if (is_single && !is_second && p + 1 < panel_end) continue;
-                    while (m.splitting.item <= item + i) amx_split_piece(run, &block, &m.splitting);
-                    const float *rows = ck_amx_item(run, item + i);
-                    float *kept = right.kept + i * CK_AMX_SUMS, *sums = is_last ? run->sums + place * CK_AMX_SUMS : kept;
-                    float *left_sums = NULL;
-                    if (is_single && is_second) {
-                        float *left_kept = left.kept + i * CK_AMX_SUMS;
-                        left_sums = is_last ? sums + CK_AMX_SUMS / 2 : left_kept;
-                        amx_tile(run, &block, steps, rows, (const float *[]){left.weights, right.weights},
-                                 (const float *[]){is_first ? left.bias : left_kept, is_first ? right.bias : kept},
-                                 is_first ? 0 : width, (float *[]){left_sums, sums}, &m);
-                    } else {
-                        amx_tiles(run, &block, steps, rows, rows + most_steps * step, right.weights,
-                                  is_first ? right.bias : kept, is_first ? 0 : width, lower - row, sums, &m);
-                    }
-                    if (m.results.finished < m.results.rows) amx_finish(run, &m.results, m.results.rows);
-                    if (!is_last) continue;
-                    m.results = (ck_amx_results){
-                        .sums = sums, .row = row, .rows = behind - row, .o = right.o, .cols = right.cols};
-                    if (run->extras->y_rows) {
-                        int64_t *y_rows = run->y_rows + place * 2 * CK_AMX_ROWS;
-                        m.results.y_rows = y_rows;
-                        for (int64_t r = 0; r < m.results.rows; r++) y_rows[r] = run->extras->y_rows[row + r];
-                    }
-                    if (left_sums) {
-                        ck_amx_results results = m.results;
-                        results.sums = left_sums;
-                        results.o = left.o;
-                        results.cols = left.cols;
-                        amx_finish(run, &results, results.rows);
-                    }
-                    place = 1 - place;
-                }
-                left = right;
-                panel = ck_packed_panel_next(conv, run->group_outputs, run->column, panel);
-            }
-        }
-    }
+    for (; turn.begin < end; turn = ck_amx_turn_after(&s, turn)) amx_turn(&s, &turn);
     ck_amx_end();
-    if (m.results.finished < m.results.rows) amx_finish(run, &m.results, m.results.rows);
+    amx_finish(run, &s.results, s.results.rows);
 }
 
 // The weights of panels [begin, end), from their own layout or as `view` says, split into [step][part][left or right
@@ -425,7 +450,7 @@ static void amx_pack(const ck_packed_conv *conv, const float *weight, const ck_w
                         const float *low = block + k * width + side, *high = low + CK_AMX_TERMS / 2 * width;
                         amx_split(v_load(low), v_load(high), to + side / CK_VL * CK_AMX_TILE + k * CK_VL, 2 * CK_AMX_TILE);
                     }
-                to += CK_AMX_PARTS * 2 * CK_AMX_TILE;
+                to += CK_AMX_PANEL_STEP;
             }
         }
     }
@@ -457,7 +482,7 @@ static void amx_unpack(const ck_packed_conv *conv, const float *packed, float *w
                     }
                 const int64_t count = ck_least(CK_AMX_TERMS, length - c);
                 transpose_matrix(block, width, count, panel.cols, weight + panel.o * terms + first + c, terms, false);
-                from += CK_AMX_PARTS * 2 * CK_AMX_TILE;
+                from += CK_AMX_PANEL_STEP;
             }
         }
     }
