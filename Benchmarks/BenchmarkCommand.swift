@@ -12,11 +12,16 @@ struct BenchmarkCommand: AsyncParsableCommand {
             median counts.
             """)
 
-    @Option(help: ArgumentHelp("Models, separated by commas; \"all\" for every one.", valueName: "a,b"))
-    var models = "resnet50,mobilenet_v2"
+    @Option(
+        help: ArgumentHelp(
+            "Models, separated by commas; \"all\" for every one. (default: resnet50,mobilenet_v2)", valueName: "a,b"))
+    var models: String?
 
-    @Option(help: ArgumentHelp("Batch sizes, separated by commas.", valueName: "n,m"))
-    var batches = "1,8"
+    @Option(
+        help: ArgumentHelp(
+            "Batch sizes, separated by commas. (default: 1,8; of the first embedding after --load 1)", valueName: "n,m"
+        ))
+    var batches: String?
 
     @Option(
         help: ArgumentHelp(
@@ -26,8 +31,8 @@ struct BenchmarkCommand: AsyncParsableCommand {
     @Option(help: "Threads; 0: as many as the process may use.")
     var threads = 0
 
-    @Option(help: "Seconds to measure each cell.")
-    var seconds = 1.5
+    @Option(help: ArgumentHelp("Seconds to measure each cell. (default: 1.5)", valueName: "seconds"))
+    var seconds: Double?
 
     @Option(
         help: ArgumentHelp(
@@ -50,9 +55,9 @@ struct BenchmarkCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What --train measures: models with the side of the images and the batch size, separated by commas.",
-            valueName: "model:side:batch,…"))
-    var cells = "resnet18:224:16,resnet18:64:64,resnet50:224:8,vit_b_32:224:8,mobilenet_v3_large:224:16"
+            "What --train measures: models with the side of the images and the batch size, separated by commas. (default: "
+                + Self.usualCells + ")", valueName: "model:side:batch,…"))
+    var cells: String?
 
     @Flag(help: "Let --train compute the activations of each block twice instead of keeping them.")
     var checkpoint = false
@@ -60,21 +65,57 @@ struct BenchmarkCommand: AsyncParsableCommand {
     @Flag(help: "Print one JSON object per cell instead of a table.")
     var json = false
 
+    private static let usualCells =
+        "resnet18:224:16,resnet18:64:64,resnet50:224:8,vit_b_32:224:8,mobilenet_v3_large:224:16"
+
+    /// What is measured, by the option that asks for it.
+    private enum Mode: String {
+        case embeddings = "embeddings", load = "--load", embedder = "--embedder", growth = "--growth", train = "--train"
+    }
+
+    /// All that were asked for.
+    private var modes: [Mode] {
+        (load == nil ? [] : [.load]) + (embedder ? [.embedder] : []) + (growth == nil ? [] : [.growth])
+            + (train ? [.train] : [])
+    }
+
     private var modelNames: [String] {
-        models == "all" ? supportedModels : models.split(separator: ",").map(String.init)
+        let models = models ?? "resnet50,mobilenet_v2"
+        return models == "all" ? supportedModels : models.split(separator: ",").map(String.init)
+    }
+
+    /// Refuses options that would be ignored.
+    private func checkOptions() throws {
+        guard modes.count <= 1 else {
+            throw ValidationError(modes.map(\.rawValue).joined(separator: " and ") + " are different measurements")
+        }
+        let mode = modes.first ?? .embeddings
+        let uses: [(option: String, isGiven: Bool, modes: [Mode])] = [
+            ("--models", models != nil, [.embeddings, .load, .embedder, .growth]),
+            ("--batches", batches != nil, [.embeddings, .load]),
+            ("--size", size != nil, [.embeddings]),
+            ("--seconds", seconds != nil, [.embeddings, .embedder, .train]),
+            ("--cells", cells != nil, [.train]),
+            ("--checkpoint", checkpoint, [.train]),
+            ("--json", json, [.embeddings, .embedder, .train]),
+        ]
+        if let use = uses.first(where: { $0.isGiven && !$0.modes.contains(mode) }) {
+            let place = mode == .embeddings ? "without " + use.modes[0].rawValue : "with " + mode.rawValue
+            throw ValidationError("\(use.option) has no meaning \(place)")
+        }
     }
 
     func validate() throws {
+        try checkOptions()
         guard threads >= 0 else { throw ValidationError("--threads must not be negative") }
-        guard seconds >= 0, seconds.isFinite else { throw ValidationError("--seconds must be a time") }
+        if let seconds, !(seconds >= 0 && seconds.isFinite) { throw ValidationError("--seconds must be a time") }
         if let size, size < 1 { throw ValidationError("--size must be positive") }
-        if size != nil, load != nil || growth != nil || train || embedder {
-            throw ValidationError("--size is for embeddings of batches; --train takes sizes in --cells")
-        }
         if let growth, growth < 10 { throw ValidationError("--growth needs 10 runs at least") }
-        guard batchSizes != nil else { throw ValidationError("--batches must be positive numbers, not \"\(batches)\"") }
+        guard batchSizes != nil else {
+            throw ValidationError("--batches must be positive numbers, not \"\(batches ?? "")\"")
+        }
         guard trainingCells != nil else {
-            throw ValidationError("--cells must be model:side:batch, separated by commas, not \"\(cells)\"")
+            throw ValidationError("--cells must be model:side:batch, separated by commas, not \"\(cells ?? "")\"")
         }
         do {
             for name in modelNames + trainingCells!.map(\.model) { _ = try ModelRegistry.entry(name) }
@@ -85,20 +126,25 @@ struct BenchmarkCommand: AsyncParsableCommand {
 
     /// `nil` if one of them is no positive number.
     private var batchSizes: [Int]? {
-        let sizes = batches.split(separator: ",").map { Int($0).flatMap { $0 > 0 ? $0 : nil } }
+        let sizes = (batches ?? (load == nil ? "1,8" : "1")).split(separator: ",").map {
+            Int($0).flatMap { $0 > 0 ? $0 : nil }
+        }
         return sizes.isEmpty || sizes.contains(nil) ? nil : sizes.compactMap { $0 }
     }
 
     /// `nil` if one of them is not readable.
     private var trainingCells: [TrainResult.Cell]? {
-        let parsed = cells.split(separator: ",").map { TrainResult.Cell(String($0)) }
+        let parsed = (cells ?? Self.usualCells).split(separator: ",").map { TrainResult.Cell(String($0)) }
         return parsed.isEmpty || parsed.contains(nil) ? nil : parsed.compactMap { $0 }
     }
 
     func run() async throws {
         Engine.setThreads(threads)
+        let seconds = seconds ?? 1.5
         if let load {
-            for name in modelNames { print(try LoadResult.measure(name, file: load).text) }
+            for name in modelNames {
+                for batch in batchSizes! { print(try LoadResult.measure(name, file: load, batch: batch).text) }
+            }
             return
         }
         if let growth {
