@@ -1,6 +1,6 @@
 import Tensors
 
-/// Why a state dict does not fit a module, an optimizer or averages: every key at once.
+/// Why a state dict does not fit a module, an optimizer or averages: all keys at once.
 public struct StateDictError: Error, CustomStringConvertible {
     /// What does not fit what.
     private let mismatch: String
@@ -21,14 +21,15 @@ public struct StateDictError: Error, CustomStringConvertible {
         self.misshaped = misshaped
     }
 
+    /// The first keys of each kind and how many more there are: of a network for another one, these are hundreds.
     public var description: String {
-        var parts: [String] = []
-        if !missing.isEmpty { parts.append("missing keys: " + missing.joined(separator: ", ")) }
-        if !unexpected.isEmpty { parts.append("unexpected keys: " + unexpected.joined(separator: ", ")) }
-        if !misshaped.isEmpty {
-            let list = misshaped.map { "\($0.key) is \($0.found), expected \($0.expected)" }
-            parts.append("wrong shapes: " + list.joined(separator: ", "))
-        }
+        let shapes = misshaped.map { "\($0.key) is \($0.found), expected \($0.expected)" }
+        let parts = [("missing keys", missing), ("unexpected keys", unexpected), ("wrong shapes", shapes)]
+            .filter { !$0.1.isEmpty }
+            .map { kind, all in
+                let shown = all.prefix(10).joined(separator: ", ")
+                return "\(kind): \(shown)" + (all.count > 10 ? " and \(all.count - 10) more" : "")
+            }
         return "\(mismatch): " + parts.joined(separator: "; ")
     }
 }

@@ -88,6 +88,20 @@ private final class Branch: Module {
         #expect(try weights() == before)
     }
 
+    @Test func anErrorNamesTheFirstOfManyKeys() throws {
+        let module = Branch()
+        var state = module.stateDict()
+        for index in 0..<13 { state["extra.\(index)"] = StateDict.Entry(.zeros([1])) }
+        state["first.bias"] = StateDict.Entry(.zeros([5]))
+        let error = #expect(throws: StateDictError.self) { try module.load(stateDict: state) }
+        #expect(error?.unexpected.count == 13)
+        let expected = module.stateDict()["first.bias"]!.shape
+        #expect(
+            "\(error!)" == "the weights do not fit the model: unexpected keys: "
+                + (0..<10).map { "extra.\($0)" }.joined(separator: ", ")
+                + " and 3 more; wrong shapes: first.bias is [5], expected \(expected)")
+    }
+
     @Test func aFileThatFailsInTheMiddleChangesNothing() throws {
         struct Broken: Error {}
         let module = Branch()
