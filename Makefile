@@ -37,10 +37,10 @@ build: needs
 	$(SWIFT) build -c release
 
 ## Run all tests, in release (the kernels are some thirty times slower without optimization), and a package that
-## depends on this one.
+## depends on this one, in debug as its developers would.
 test: needs
 	$(SWIFT) test -c release
-	$(SWIFT) run -c release --package-path Tests/ExternalPackage --scratch-path .build/external ExternalPackage
+	$(SWIFT) run --package-path Tests/ExternalPackage --scratch-path .build/external ExternalPackage
 
 ## Hold every model's plan against its operations, and both against PyTorch's numbers, with the choices made for either maker's
 ## cores and on each lower instruction set.
