@@ -347,6 +347,28 @@ import Testing
         }
     }
 
+    /// A layer for which AMX is better on one thread and vectors are on two: its weights are packed a second time when the
+    /// first batches come, here from several tasks at once.
+    @Test func imagesOnAThreadEachMayNeedAnotherLayout() async {
+        let model = Sequential(Conv2d(16, 1024, kernelSize: 1), ReLU(), Conv2d(1024, 256, kernelSize: 1))
+        model.eval()
+        let x = images([5, 14, 14, 16])
+        let expected = GradientMode.disabled { Engine.withoutPlans { model(x) } }.scalars
+        struct Shared: @unchecked Sendable { let model: Module, x: Tensor }
+        let shared = Shared(model: model, x: x)
+        await withTaskGroup(of: Bool.self) { group in
+            for batch in [5, 1, 2, 4] {
+                group.addTask {
+                    (0..<3).allSatisfy { _ in
+                        let result = GradientMode.disabled { shared.model(shared.x.sliced(axis: 0, 0..<batch)) }
+                        return zip(result.scalars, expected).allSatisfy { abs($0 - $1) < 1e-4 }
+                    }
+                }
+            }
+            for await right in group { #expect(right) }
+        }
+    }
+
     /// Another thread may change the number of threads while a plan runs.
     @Test func theNumberOfThreadsMayChangeWhileAPlanRuns() async {
         let model = Sequential(

@@ -17,7 +17,9 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     /// Prepared for all of the engine's threads, and for one.
     private let parallel: Kernel
     private let serial: Kernel
-    private let groupWeights: GroupWeights
+    /// Whether `serial` takes the weights of `parallel`, and if not, which it takes.
+    private let sharesWeights: Bool
+    private let otherWeights: OtherWeights
 
     /// - Parameter configure: sets what only this kernel has.
     init(
@@ -34,10 +36,10 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         var kernel = Kernel(shape, strides, product.epilogue)
         configure(&kernel)
         parallel = kernel.prepared(threads: threads)
-        serial = kernel.sharingWeights(with: parallel).prepared(threads: 1)
-        groupWeights = GroupWeights()
+        serial = kernel.prepared(threads: 1)
+        sharesWeights = serial.layout == parallel.layout
+        otherWeights = OtherWeights()
         parameters = ProductParameters(product, node, layout, cache.weights(product, parallel))
-        precondition(serial.layout == parallel.layout, "ProductStep: packed weights depend on the number of threads")
         detail = product.summary
         multiplyAdds = product.multiplyAdds(rows: Int(shape.oh * shape.ow))
     }
@@ -46,7 +48,17 @@ struct ProductStep<Kernel: ProductKernel>: Step {
 
     func run(_ execution: Execution) {
         // Waking another thread takes longer than some tens of thousands of multiply-adds.
-        run(execution, execution.isParallel && multiplyAdds > 1 << 15 ? parallel : serial)
+        if execution.isParallel && multiplyAdds > 1 << 15 {
+            run(execution, parallel, parameters)
+        } else {
+            run(execution, serial, sharesWeights ? parameters : withOtherWeights(for: serial))
+        }
+    }
+
+    private func withOtherWeights(for kernel: Kernel) -> ProductParameters {
+        var other = parameters
+        other.weights = otherWeights.weights(parameters.weights, from: parallel, for: kernel)
+        return other
     }
 
     func onGroup(of images: Int, threads: Int) -> (any Step)? {
@@ -61,19 +73,15 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     /// Another step with a kernel for a group of images.
     private init(_ one: ProductStep, _ kernel: Kernel, images: Int, threads: Int) {
         (x, y, residual, sums) = (one.x, one.y, one.residual, nil)
-        (detail, groupWeights) = (one.detail, one.groupWeights)
+        (detail, otherWeights) = (one.detail, one.otherWeights)
         multiplyAdds = one.multiplyAdds * images
         parallel = kernel.prepared(threads: threads)
         serial = kernel.sharingWeights(with: parallel).prepared(threads: 1)
-        var parameters = one.parameters
-        if parallel.layout != one.parallel.layout, let kernel = one.parallel as? any UnpackableKernel {
-            let packed = one.parameters.weights
-            parameters.weights = groupWeights.weights { [parallel] in kernel.repack(packed, for: parallel) }
-        }
-        self.parameters = parameters
+        sharesWeights = true
+        parameters = parallel.layout == one.parallel.layout ? one.parameters : one.withOtherWeights(for: parallel)
     }
 
-    private func run(_ execution: Execution, _ kernel: Kernel) {
+    private func run(_ execution: Execution, _ kernel: Kernel, _ parameters: ProductParameters) {
         let sums = sums.map { execution.pointer($0.location) }
         if let sums { sums.update(repeating: 0, count: execution.isParallel ? self.sums!.count : y.width) }
         let (operands, packed) = parameters.operands(
@@ -100,14 +108,21 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     }
 }
 
-/// Weights in another layout than one image's, if groups of images need them: one for groups of all sizes.
-private final class GroupWeights: Sendable {
+/// A product's weights in a second layout, from when somebody needs them: groups of images, or images on a thread each.
+private final class OtherWeights: Sendable {
     private let packed = Mutex<PackedWeights?>(nil)
 
-    func weights(_ make: () -> PackedWeights) -> PackedWeights {
+    func weights<Kernel: ProductKernel>(_ weights: PackedWeights, from kernel: Kernel, for other: Kernel)
+        -> PackedWeights
+    {
         packed.withLock { packed in
-            if packed == nil { packed = make() }
-            return packed!
+            if let packed { return packed }
+            guard let kernel = kernel as? any UnpackableKernel else {
+                preconditionFailure("ProductStep: no second layout of \(Kernel.name) weights")
+            }
+            let made = kernel.repack(weights, for: other)
+            packed = made
+            return made
         }
     }
 }
