@@ -5,6 +5,8 @@ import Tensors
 /// Weights in a kernel's own layout.
 final class PackedWeights: Sendable {
     private let memory: WeightMemory.Block
+    /// The same in a second layout, from when somebody needs them: groups of images, or images on a thread each.
+    private let second = Mutex<PackedWeights?>(nil)
 
     init(_ memory: WeightMemory.Block, pack: (UnsafeMutablePointer<Float>) -> Void) {
         self.memory = memory
@@ -12,6 +14,20 @@ final class PackedWeights: Sendable {
     }
 
     var pointer: UnsafePointer<Float> { UnsafePointer(memory.pointer) }
+
+    /// The same weights for `other`, which is a kernel of the same product as the one that these are packed for, and
+    /// differs from it in the layout: there is one second layout.
+    func repacked<Kernel: ProductKernel>(from kernel: Kernel, for other: Kernel) -> PackedWeights {
+        second.withLock { second in
+            if let second { return second }
+            guard let kernel = kernel as? any UnpackableKernel else {
+                preconditionFailure("PackedWeights: \(Kernel.name) weights have one layout")
+            }
+            let made = kernel.repack(self, for: other)
+            second = made
+            return made
+        }
+    }
 }
 
 /// Gives packed weights places one behind the other in blocks so large that they lie in large pages: from small pages, a

@@ -1,5 +1,4 @@
 import CKernels
-import Synchronization
 import Tensors
 
 /// A convolution or a Linear with packed weights.
@@ -17,9 +16,8 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     /// Prepared for all of the engine's threads, and for one.
     private let parallel: Kernel
     private let serial: Kernel
-    /// Whether `serial` takes the weights of `parallel`, and if not, which it takes.
+    /// Whether both have the same layout of weights: `parameters` has those of `parallel`.
     private let sharesWeights: Bool
-    private let otherWeights: OtherWeights
 
     /// - Parameter configure: sets what only this kernel has.
     init(
@@ -38,7 +36,6 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         parallel = kernel.prepared(threads: threads)
         serial = kernel.prepared(threads: 1)
         sharesWeights = serial.layout == parallel.layout
-        otherWeights = OtherWeights()
         parameters = ProductParameters(product, node, layout, cache.weights(product, parallel))
         detail = product.summary
         multiplyAdds = product.multiplyAdds(rows: Int(shape.oh * shape.ow))
@@ -51,13 +48,14 @@ struct ProductStep<Kernel: ProductKernel>: Step {
         if execution.isParallel && multiplyAdds > 1 << 15 {
             run(execution, parallel, parameters)
         } else {
-            run(execution, serial, sharesWeights ? parameters : withOtherWeights(for: serial))
+            run(execution, serial, sharesWeights ? parameters : repacked(for: serial))
         }
     }
 
-    private func withOtherWeights(for kernel: Kernel) -> ProductParameters {
+    /// The parameters with weights for a kernel of another layout than that of `parallel`.
+    private func repacked(for kernel: Kernel) -> ProductParameters {
         var other = parameters
-        other.weights = otherWeights.weights(parameters.weights, from: parallel, for: kernel)
+        other.weights = parameters.weights.repacked(from: parallel, for: kernel)
         return other
     }
 
@@ -73,12 +71,12 @@ struct ProductStep<Kernel: ProductKernel>: Step {
     /// Another step with a kernel for a group of images.
     private init(_ one: ProductStep, _ kernel: Kernel, images: Int, threads: Int) {
         (x, y, residual, sums) = (one.x, one.y, one.residual, nil)
-        (detail, otherWeights) = (one.detail, one.otherWeights)
+        detail = one.detail
         multiplyAdds = one.multiplyAdds * images
         parallel = kernel.prepared(threads: threads)
         serial = kernel.sharingWeights(with: parallel).prepared(threads: 1)
         sharesWeights = true
-        parameters = parallel.layout == one.parallel.layout ? one.parameters : one.withOtherWeights(for: parallel)
+        parameters = parallel.layout == one.parallel.layout ? one.parameters : one.repacked(for: parallel)
     }
 
     private func run(_ execution: Execution, _ kernel: Kernel, _ parameters: ProductParameters) {
@@ -104,25 +102,6 @@ struct ProductStep<Kernel: ProductKernel>: Step {
                     kernel.run(operands, extras, begin, end, execution.scratch(ofPart: part))
                 }
             }
-        }
-    }
-}
-
-/// A product's weights in a second layout, from when somebody needs them: groups of images, or images on a thread each.
-private final class OtherWeights: Sendable {
-    private let packed = Mutex<PackedWeights?>(nil)
-
-    func weights<Kernel: ProductKernel>(_ weights: PackedWeights, from kernel: Kernel, for other: Kernel)
-        -> PackedWeights
-    {
-        packed.withLock { packed in
-            if let packed { return packed }
-            guard let kernel = kernel as? any UnpackableKernel else {
-                preconditionFailure("ProductStep: no second layout of \(Kernel.name) weights")
-            }
-            let made = kernel.repack(weights, for: other)
-            packed = made
-            return made
         }
     }
 }
