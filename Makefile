@@ -42,10 +42,10 @@ test: needs
 	$(SWIFT) test -c release
 	$(SWIFT) run --package-path Tests/ExternalPackage --scratch-path .build/external ExternalPackage
 
-## Hold every model's plan against its operations, and both against PyTorch's numbers, with the choices made for either maker's
+## Hold every model's plan against its operations, and both against PyTorch's numbers, with the choices made for each kind of
 ## cores and on each lower instruction set.
 levels: needs
-	for cores in amd intel; do RECOGNITE_CORES=$$cores $(SWIFT) test -c release --filter 'PlanTests|GoldenTests' || exit 1; done
+	for cores in zen4 zen5 intel; do RECOGNITE_CORES=$$cores $(SWIFT) test -c release --filter 'PlanTests|GoldenTests' || exit 1; done
 	for level in avx512 avx2 portable; do RECOGNITE_ISA=$$level $(SWIFT) test -c release --filter 'PlanTests|GoldenTests' || exit 1; done
 
 ## Run the C kernels' tests under the address and undefined-behaviour sanitizers, and the thread pool's under the thread

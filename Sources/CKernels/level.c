@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if CK_X86_LEVELS && defined(__linux__) && !defined(CK_EMULATE_AVX512)
+#if CK_X86_LEVELS
 #include <cpuid.h>
+#endif
+#if CK_X86_LEVELS && defined(__linux__) && !defined(CK_EMULATE_AVX512)
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,6 +82,16 @@ const char *ck_level_name(ck_level level) {
     return "unknown";
 }
 
+#if CK_X86_LEVELS
+// The number by which a maker's designs differ: 0x19 for AMD's Zen 3 and 4, 0x1a for Zen 5.
+static unsigned processor_family(void) {
+    unsigned a = 0, b, c, d;
+    __get_cpuid(1, &a, &b, &c, &d);
+    const unsigned family = a >> 8 & 0xf;
+    return family < 0xf ? family : family + (a >> 20 & 0xff);
+}
+#endif
+
 static atomic_int cores_in_use = -1;
 static _Thread_local int cores_here = -1;
 
@@ -88,13 +100,14 @@ ck_cores ck_cores_current(void) {
     int cores = atomic_load_explicit(&cores_in_use, memory_order_relaxed);
     if (cores >= 0) return (ck_cores)cores;
     // Two threads may both get here; they find the same.
-    cores = CK_CORES_AMD;
+    cores = CK_CORES_ZEN4;
 #if CK_X86_LEVELS
     __builtin_cpu_init();
     if (__builtin_cpu_is("intel")) cores = CK_CORES_INTEL;
+    if (__builtin_cpu_is("amd") && processor_family() >= 0x1a) cores = CK_CORES_ZEN5;
 #endif
     const char *wish = getenv("RECOGNITE_CORES");
-    for (int c = CK_CORES_AMD; wish && c <= CK_CORES_INTEL; c++)
+    for (int c = CK_CORES_ZEN4; wish && c <= CK_CORES_INTEL; c++)
         if (strcmp(wish, ck_cores_name((ck_cores)c)) == 0) cores = c;
     atomic_store_explicit(&cores_in_use, cores, memory_order_relaxed);
     return (ck_cores)cores;
@@ -102,4 +115,11 @@ ck_cores ck_cores_current(void) {
 
 void ck_cores_set(ck_cores cores) { cores_here = (int)cores; }
 
-const char *ck_cores_name(ck_cores cores) { return cores == CK_CORES_INTEL ? "intel" : "amd"; }
+const char *ck_cores_name(ck_cores cores) {
+    switch (cores) {
+    case CK_CORES_ZEN4: return "zen4";
+    case CK_CORES_ZEN5: return "zen5";
+    case CK_CORES_INTEL: return "intel";
+    }
+    return "unknown";
+}

@@ -45,11 +45,30 @@ typedef struct {
     int64_t weights;         // where its weights begin
 } ck_packed_panel;
 
+// AVX-512's tiles of 8 columns, which wait for their inputs, take as long as those of 16, and of 24 three quarters of 32: so 40
+// is 24 + 16 and not 32 + 8 (784 x 120 x 40, one thread of a Zen 5: 37 and 31 us). But Strassen's panels come in pairs.
+static bool ck_packed_evens_out(const ck_packed_conv *conv, int64_t og) {
+    const int64_t rest = og % conv->panel, full = og / conv->panel;
+    return conv->panel == 4 * conv->grain && rest > 0 && rest <= conv->grain && (full % 2 == 1 || full == 2);
+}
+
+// The columns of a panel, with so many from its first on.
+static int64_t ck_packed_columns(const ck_packed_conv *conv, int64_t og, int64_t left) {
+    const bool shortened = left > conv->panel && left <= conv->panel + conv->grain && ck_packed_evens_out(conv, og);
+    return ck_least(conv->panel - (shortened ? conv->grain : 0), left);
+}
+
+// Full panels at the beginning of a group.
+static int64_t ck_packed_full_panels(const ck_packed_conv *conv, int64_t og) {
+    return og / conv->panel - (ck_packed_evens_out(conv, og) ? 1 : 0);
+}
+
 static ck_packed_panel ck_packed_panel_at(const ck_packed_conv *conv, int64_t p) {
     const int64_t og = conv->shape.o / conv->shape.groups, count = conv->panels / conv->shape.groups;
     ck_packed_panel panel = {.group = p / count, .first = p % count * conv->panel};
+    if (p % count == count - 1 && ck_packed_evens_out(conv, og)) panel.first -= conv->grain;
     panel.o = panel.group * og + panel.first;
-    panel.cols = ck_least(conv->panel, og - panel.first);
+    panel.cols = ck_packed_columns(conv, og, og - panel.first);
     panel.width = ck_up(panel.cols, conv->grain);
     panel.weights = (panel.group * ck_up(og, conv->grain) + panel.first) * ck_packed_column(conv);
     return panel;
@@ -66,7 +85,7 @@ static inline ck_packed_panel ck_packed_panel_next(const ck_packed_conv *conv, i
         panel.first = 0;
         panel.group++;
     }
-    panel.cols = ck_least(conv->panel, og - panel.first);
+    panel.cols = ck_packed_columns(conv, og, og - panel.first);
     panel.width = (panel.cols + conv->grain - 1) & -conv->grain;
     return panel;
 }
@@ -99,6 +118,16 @@ static bool ck_packed_changes_rows(const ck_packed_conv *conv) {
 // The distance of rows that were copied, or that a prologue has made.
 static int64_t ck_packed_copy_stride(const ck_packed_conv *conv) {
     return conv->shape.c % 1024 == 0 ? conv->shape.c + 16 : conv->shape.c;
+}
+
+// What the micro-kernel's own epilogue can do: clamps, and a residual before them.
+static inline bool ck_packed_clamps(const ck_epilogue *e, float *low, float *high) {
+    const bool identity = e->activation == CK_IDENTITY;
+    *low = identity ? -__builtin_inff() : 0;
+    *high = e->activation == CK_RELU6 ? 6 : __builtin_inff();
+    return (identity || e->activation == CK_RELU || e->activation == CK_RELU6) &&
+           (e->combine == CK_COMBINE_NONE || e->combine == CK_COMBINE_ADD_BEFORE ||
+            (identity && e->combine == CK_COMBINE_ADD_AFTER));
 }
 
 // With panels as the innermost loop, so many panels' sums are kept before they are finished.
@@ -183,6 +212,11 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
 // more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s). Nor where the additions take the multiply-adds' ports (Xeon of
 // 2023, GFLOP/s of seven and of eight: 196 x 1024 x 256 142 and 165, 197 x 768 x 3072 156 and 174, 49 x 2048 x 512 113 and 180;
 // 180 would be the most without any sums of rows and weights).
+//
+// A Zen 5 has multiplied twice as fast when sums and results, which come from the caches, take the same time: there rows must be
+// many and panels not few (one thread, weights from afar, rows x terms x outputs, the time of eight products over that of seven:
+// 49 x 512 x 2048 0.97, x 2048 x 512 0.93; 98 x 384 x 1536 1.04, x 1536 x 384 0.98; 196 x 256 x 1024 1.02, x 128 x 512 0.99, x
+// 256 x 128 0.95, x 768 x 3072 1.04; 784 x 512 x 512 1.03; 3136 x 128 x 512 0.99, x 256 x 128 0.98, x 256 x 256 1.02).
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
     if (conv->level != CK_LEVEL_AVX512 || ck_cores_current() == CK_CORES_INTEL || !conv->mixes_rows) return false;
@@ -192,6 +226,7 @@ static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const int64_t image_rows = ck_least(rows, s->oh * s->ow), height = image_rows / ck_packed_paired_tiles(conv, image_rows);
     const int64_t pairs = s->o / (2 * conv->panel * conv->panel_parts);
     if (height < 8 || pairs < 2) return false;
+    if (ck_cores_current() == CK_CORES_ZEN5) return rows >= 160 && s->c >= 192 && pairs >= 4;
     const int64_t thousandths = 9000 / s->c + (45 + 4600 / rows) / pairs + (height < 10 ? 25 : 0);
     return thousandths < 100;
 }
@@ -284,8 +319,10 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         // A call for every tile would take a good part of a short sum's time; but what is kept for the tiles of a block should
         // stay in the first-level cache.
         const bool keeps_rows = ck_packed_changes_rows(conv) || ck_packed_copies(conv);
-        const int64_t kept = conv->tile * ((keeps_rows ? s->c : 0) + CK_PACKED_SUMS * conv->panel);
-        conv->tile_block = ck_most(1, ck_least(8, 6144 / kept));
+        float low, high;
+        const bool keeps_sums = !ck_packed_clamps(&conv->epilogue, &low, &high);
+        const int64_t kept = conv->tile * ((keeps_rows ? s->c : 0) + (keeps_sums ? CK_PACKED_SUMS * conv->panel : 0));
+        conv->tile_block = ck_most(1, ck_least(8, 6144 / ck_most(1, kept)));
         conv->k_block = terms;
     } else if (conv->strassen) {
         // More rows' sums would not stay in the second-level cache (3136 x 256 x 256: 119 GFLOP/s with 128 tiles a block, 122

@@ -337,17 +337,6 @@ static void finish(const ck_packed_run *run, const float *sums, int64_t width, i
     }
 }
 
-// What the micro-kernel's own epilogue can do: clamps, and a residual before them.
-#define clamps CK_NAME(clamps)
-CK_INLINE bool clamps(const ck_epilogue *e, float *low, float *high) {
-    const bool identity = e->activation == CK_IDENTITY;
-    *low = identity ? -__builtin_inff() : 0;
-    *high = e->activation == CK_RELU6 ? 6 : __builtin_inff();
-    return (identity || e->activation == CK_RELU || e->activation == CK_RELU6) &&
-           (e->combine == CK_COMBINE_NONE || e->combine == CK_COMBINE_ADD_BEFORE ||
-            (identity && e->combine == CK_COMBINE_ADD_AFTER));
-}
-
 #if CK_VL == 16
 #include "strassen_kernels.h"
 #endif
@@ -514,10 +503,10 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.group_outputs = s->o / s->groups;
     run.column = ck_packed_column(conv);
     run.amx_steps = ck_amx_steps(conv);
-    run.full_panels = run.group_outputs / conv->panel;
+    run.full_panels = ck_packed_full_panels(conv, run.group_outputs);
     run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
     run.parts = ck_packed_parts(conv, conv->amx ? run.amx_steps * CK_AMX_TERMS : run.length);
-    run.direct = clamps(&conv->epilogue, &run.low, &run.high);
+    run.direct = ck_packed_clamps(&conv->epilogue, &run.low, &run.high);
     for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = run.extras->padding ? run.extras->padding[i % s->c] : 0;
     run.padding = scratch;
     run.pointers = (const float **)(scratch + parts.pointers);

@@ -31,33 +31,41 @@ typedef struct {
 
 #endif
 
-// As v_clamp, whose NaNs stay.
-#define clamp_half CK_NAME(clamp_half)
-CK_INLINE vh clamp_half(vh x, float low, float high) {
-    const vh bottom = (vh)(low), top = (vh)(high);
-    x = bottom > x ? bottom : x;
-    return top < x ? top : x;
-}
+// For the rows i and j of each pair whose last 8 columns are one vector; the last of an odd number is alone.
+#if CK_VL == 16
+#define EACH_HALF(...)                                              \
+    if (half) UNROLL for (int i = 0; i < rows; i += 2) {            \
+        const int j = i + 1 < rows ? i + 1 : i;                     \
+        __VA_ARGS__                                                 \
+    }
+#else
+#define EACH_HALF(...)
+#endif
 
 // The sums of a tile and the inputs k of its rows times the weights at w.
 #define MULTIPLY(k)                                                                                       \
     do {                                                                                                  \
         vf weights[2];                                                                                    \
-        vh weights_rest;                                                                                  \
         UNROLL for (int v = 0; v < full; v++) weights[v] = v_load(w + v * CK_VL);                         \
-        if (half) weights_rest = *(const vh_unaligned *)(w + full * CK_VL);                               \
         UNROLL for (int i = 0; i < rows; i++) {                                                           \
             const float value = x[i][k];                                                                  \
             UNROLL for (int v = 0; v < full; v++) sum[i][v] = value * weights[v] + sum[i][v];             \
-            if (half) rest[i] = value * weights_rest + rest[i];                                           \
         }                                                                                                 \
+        EACH_HALF({                                                                                       \
+            const vf both = load_halves(w + full * CK_VL, w + full * CK_VL);                              \
+            halves[i / 2] = splat_halves(x[i][k], x[j][k], high_half) * both + halves[i / 2];             \
+        });                                                                                               \
     } while (0)
 
 // rows and width are constants where this is inlined; width = 2 CK_VL at most.
 #define packed_tile CK_NAME(packed_tile)
 CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int width) {
     const int full = width / CK_VL;
+#if CK_VL == 16
     const bool half = width % CK_VL != 0;
+    uint16_t high_half = 0xff00;
+    __asm__("" : "+r"(high_half));
+#endif
     // Copies, since memory might change with what is stored.
     const float low = t->low, high = t->high;
     const float *const *pointers = t->rows, *starts = t->start;
@@ -75,13 +83,13 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
         float *y = y_tile;
         for (int64_t panels = t->panels; panels > 0; panels--) {
             for (int64_t line = 0; line < next_lines; line++, next_inputs += 16) __builtin_prefetch(next_inputs, 0, 2);
-            vf sum[TILE_ROWS][2];
-            vh rest[TILE_ROWS];
-            UNROLL for (int i = 0; i < rows; i++) {
-                const float *start = start_of_panel + i * start_step;
-                UNROLL for (int v = 0; v < full; v++) sum[i][v] = v_load(start + v * CK_VL);
-                if (half) rest[i] = *(const vh_unaligned *)(start + full * CK_VL);
-            }
+            vf sum[TILE_ROWS][2], halves[TILE_ROWS / 2];
+            UNROLL for (int i = 0; i < rows; i++)
+                UNROLL for (int v = 0; v < full; v++) sum[i][v] = v_load(start_of_panel + i * start_step + v * CK_VL);
+            EACH_HALF({
+                const float *start = start_of_panel + full * CK_VL;
+                halves[i / 2] = load_halves(start + i * start_step, start + j * start_step);
+            });
             const float *const *segment = pointers;
             for (int64_t s = segments; s > 0; s--, segment += rows) {
                 const float *x[TILE_ROWS];
@@ -115,19 +123,25 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
                 }
             }
             if (sums) {
-                float *to = sums;
                 const int64_t step = t->panels * width;
-                UNROLL for (int i = 0; i < rows; i++, to += step) {
-                    UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, sum[i][v]);
-                    if (half) *(vh_unaligned *)(to + full * CK_VL) = rest[i];
-                }
+                UNROLL for (int i = 0; i < rows; i++)
+                    UNROLL for (int v = 0; v < full; v++) v_store(sums + i * step + v * CK_VL, sum[i][v]);
+                EACH_HALF({
+                    float *to = sums + full * CK_VL;
+                    store_low_half(to + i * step, halves[i / 2]);
+                    if (j > i) store_high_half(to + j * step, halves[i / 2]);
+                });
                 sums += width;
             } else if (!residual && !y_rows) {  // no test in the way of the simplest case
-                float *to = y;
-                UNROLL for (int i = 0; i < rows; i++, to += y_stride) {
-                    UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
-                    if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
-                }
+                UNROLL for (int i = 0; i < rows; i++)
+                    UNROLL for (int v = 0; v < full; v++)
+                        v_store(y + i * y_stride + v * CK_VL, v_clamp(sum[i][v], low, high));
+                EACH_HALF({
+                    float *to = y + full * CK_VL;
+                    const vf both = v_clamp(halves[i / 2], low, high);
+                    store_low_half(to + i * y_stride, both);
+                    if (j > i) store_high_half(to + j * y_stride, both);
+                });
             } else {
                 UNROLL for (int i = 0; i < rows; i++) {
                     const int64_t row = y_rows ? y_rows[i] : i;
@@ -136,11 +150,20 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
                     if (residual) {
                         const float *r = residual + row * residual_stride;
                         UNROLL for (int v = 0; v < full; v++) sum[i][v] += v_load(r + v * CK_VL);
-                        if (half) rest[i] += *(const vh_unaligned *)(r + full * CK_VL);
                     }
                     UNROLL for (int v = 0; v < full; v++) v_store(to + v * CK_VL, v_clamp(sum[i][v], low, high));
-                    if (half) *(vh_unaligned *)(to + full * CK_VL) = clamp_half(rest[i], low, high);
                 }
+                EACH_HALF({
+                    const int64_t a = y_rows ? y_rows[i] : i, b = y_rows ? y_rows[j] : j;
+                    vf both = halves[i / 2];
+                    if (residual) {
+                        const float *r = residual + full * CK_VL;
+                        both += load_halves(r + ck_most(a, 0) * residual_stride, r + ck_most(b, 0) * residual_stride);
+                    }
+                    both = v_clamp(both, low, high);
+                    if (a >= 0) store_low_half(y + full * CK_VL + a * y_stride, both);
+                    if (j > i && b >= 0) store_high_half(y + full * CK_VL + b * y_stride, both);
+                });
                 if (residual) residual += width;
             }
             y += width;

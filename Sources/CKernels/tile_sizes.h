@@ -10,6 +10,36 @@ typedef float vh __attribute__((ext_vector_type(CK_HALF)));
 #define vh_unaligned CK_NAME(vh_unaligned)
 typedef float vh_unaligned __attribute__((ext_vector_type(CK_HALF), aligned(4), may_alias));
 
+#if CK_VL == 16
+// Eight columns of two rows in one vector.
+#define load_halves CK_NAME(load_halves)
+CK_INLINE vf load_halves(const float *a, const float *b) {
+    const vh low = *(const vh_unaligned *)a, high = *(const vh_unaligned *)b;
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+// Blended by a mask whose value is hidden: clang would permute by a constant, which takes the multiply-adds' ports.
+#define splat_halves CK_NAME(splat_halves)
+CK_INLINE vf splat_halves(float a, float b, uint16_t high_half) {
+#if defined(CK_EMULATE_AVX512)
+    (void)high_half;
+    return __builtin_shufflevector(v_splat(a), v_splat(b), 0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31);
+#else
+    return (vf)_mm512_mask_blend_ps(high_half, (__m512)v_splat(a), (__m512)v_splat(b));
+#endif
+}
+
+#define store_low_half CK_NAME(store_low_half)
+CK_INLINE void store_low_half(float *to, vf x) {
+    *(vh_unaligned *)to = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+#define store_high_half CK_NAME(store_high_half)
+CK_INLINE void store_high_half(float *to, vf x) {
+    *(vh_unaligned *)to = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+#endif
+
 // Every height and width of a tile, for tables of functions: [width / grain - 1][rows - 1].
 #undef FOR_EACH_ROWS
 #undef FOR_EACH_WIDTH

@@ -275,7 +275,7 @@ extension KernelTests {
                 let operands = Operands(problem, &random)
                 let expected = operands.expected(guardValue)
                 // For other cores seven products are not faster than eight.
-                atEveryLevel(choosingFor: kernel == .strassen ? CK_CORES_AMD : ck_cores_current()) { level in
+                atEveryLevel(choosingFor: kernel == .strassen ? CK_CORES_ZEN4 : ck_cores_current()) { level in
                     if kernel == .grouped, !ck_grouped_suits([problem.shape]) { return }
                     if kernel == .amx, level != "amx" { return }
                     var first: Floats?

@@ -84,7 +84,7 @@ extension KernelTests {
             for i in 0..<rows * o {
                 expected.pointer[i / o * Int(strides.y) + i % o] = max(0, sums.pointer[i] + residual.pointer[i])
             }
-            atEveryLevel(choosingFor: problem.mixesRows ? CK_CORES_AMD : ck_cores_current()) { level in
+            atEveryLevel(choosingFor: problem.mixesRows ? CK_CORES_ZEN4 : ck_cores_current()) { level in
                 var first: [Float]?
                 for threads: Int64 in 1...3 {
                     var conv = problem.conv
@@ -177,8 +177,12 @@ extension KernelTests {
                 #expect(!isStrassen(rows: 25, c: 960), "\(label)")
                 #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(label)")
             }
-            atEveryLevel(choosingFor: CK_CORES_AMD) { expectChoices("\($0), AMD", isFaster: $0 == "avx512") }
+            atEveryLevel(choosingFor: CK_CORES_ZEN4) { expectChoices("\($0), Zen 4", isFaster: $0 == "avx512") }
             atEveryLevel(choosingFor: CK_CORES_INTEL) { expectChoices("\($0), Intel", isFaster: false) }
+            atEveryLevel(choosingFor: CK_CORES_ZEN5) { level in
+                #expect((isStrassen() && isStrassen(rows: 3136)) == (level == "avx512"), "\(level)")
+                #expect(!isStrassen(rows: 49, c: 960) && !isStrassen(c: 128) && !isStrassen(o: 384), "\(level)")
+            }
         }
 
         /// On Intel's cores each thread has rows where there is a tile of them for it, elsewhere whichever is faster.
@@ -195,7 +199,7 @@ extension KernelTests {
                 #expect(rowParts(rows: 196, c: 1024, o: 256, threads: 3) == 3, "\(level)")
                 #expect(rowParts(rows: 3, c: 512, o: 512, threads: 2) == 1, "\(level)")
             }
-            atEveryLevel(choosingFor: CK_CORES_AMD) { level in
+            atEveryLevel(choosingFor: CK_CORES_ZEN4) { level in
                 #expect(rowParts(rows: 49, c: 400, o: 400, threads: 2) == 1, "\(level)")
             }
         }

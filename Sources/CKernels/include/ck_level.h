@@ -22,16 +22,20 @@ ck_level ck_level_set(ck_level level);
 
 const char *ck_level_name(ck_level level);
 
-// Which kernel or block size is fastest depends on the maker of the cores; what is possible, and how packed weights lie, do not.
+// Which kernel or block size is fastest depends on the kind of the cores; what is possible, and how packed weights lie, do not.
 typedef enum {
-    // Zen: additions run beside the multiply-adds. What is not known counts as this.
-    CK_CORES_AMD = 0,
+    // AMD's Zen until Zen 4: half of a multiply-add of 512 bits for each of two units a cycle, beside which additions run. What
+    // is not known counts as this.
+    CK_CORES_ZEN4 = 0,
+    // AMD's Zen 5: as Zen 4 with whole multiply-adds. What comes from the caches, and what surrounds the products, takes as long
+    // as there, and so twice as large a part of the time.
+    CK_CORES_ZEN5 = 1,
     // Xeon: two multiply-adds of 512 bits a cycle, which share their ports with all other arithmetic; 2 MB of second-level
     // cache a core, and a third level that takes three times as long as a Zen's.
-    CK_CORES_INTEL = 1,
+    CK_CORES_INTEL = 2,
 } ck_cores;
 
-// The cores that choices on the calling thread are made for: those of this processor, or RECOGNITE_CORES (amd, intel).
+// The cores that choices on the calling thread are made for: those of this processor, or RECOGNITE_CORES (zen4, zen5, intel).
 ck_cores ck_cores_current(void);
 
 // Makes choices on the calling thread for such cores. For tests.

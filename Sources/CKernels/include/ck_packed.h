@@ -48,7 +48,7 @@ typedef struct {
     int64_t panels;     // of packed weights, in all groups
     int64_t row_parts, panel_parts;
     int64_t slices;     // of a part: some of its blocks of tiles, or of its panels where it has one block
-    int64_t panel, grain;     // output channels of a panel; a group's last one has fewer, in multiples of grain
+    int64_t panel, grain;     // output channels of a panel; a group's last one or two have fewer, in multiples of grain
     int64_t tile;             // rows of a micro-kernel, at most
     bool rows_first;          // a tile is multiplied with all panels before the next one's turn
     int64_t tile_block;       // tiles that go by one panel, or that a call multiplies with all
