@@ -93,6 +93,7 @@ typedef struct {
     int64_t column;                  // floats of one output's weights
     int64_t full_panels;             // full panels at the beginning of a group
     int64_t step, parts;             // a block of terms is `step` segments, or one of `parts` parts of a segment
+    bool even_rows;                  // of x one behind the other: the micro-kernel finds them by itself
     bool direct;                     // the micro-kernel does the whole epilogue: it clamps to low ... high
     float low, high;
 } ck_packed_run;
@@ -429,7 +430,9 @@ static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64
                     const int64_t y_row = y_rows ? 0 : row;
                     const ck_packed_tile tile = {
                         .tiles = next - t,
-                        .rows = run->pointers + at * segments + k * rows,
+                        .rows = run->even_rows ? NULL : run->pointers + at * segments + k * rows,
+                        .first = operands->x + row * conv->strides.x,
+                        .row_stride = conv->strides.x,
                         .offset = panel.group * run->group_inputs + c0,
                         .segments = count,
                         .length = c1 - c0,
@@ -481,7 +484,7 @@ static void scale_weights(const ck_packed_run *run, float *scaled) {
 // The pointers to a block's rows, and what is done to these before they are multiplied.
 #define prepare_rows CK_NAME(prepare_rows)
 static void prepare_rows(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end) {
-    for (int64_t t = block->tile; t < tile_end; t++) {
+    for (int64_t t = block->tile; t < tile_end && !run->even_rows; t++) {
         const int64_t row = ck_packed_tile_row(block, t);
         point_at_tile(run, row, ck_packed_tile_row(block, t + 1) - row, row - block->row);
     }
@@ -506,6 +509,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.full_panels = ck_packed_full_panels(conv, run.group_outputs);
     run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
     run.parts = ck_packed_parts(conv, conv->amx ? run.amx_steps * CK_AMX_TERMS : run.length);
+    run.even_rows = ck_packed_has_even_rows(conv) && !run.extras->x_rows && !conv->strassen && !conv->amx;
     run.direct = ck_packed_clamps(&conv->epilogue, &run.low, &run.high);
     for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = run.extras->padding ? run.extras->padding[i % s->c] : 0;
     run.padding = scratch;

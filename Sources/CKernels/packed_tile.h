@@ -9,7 +9,9 @@
 
 typedef struct {
     int64_t tiles;             // how many tiles one after the other
-    const float *const *rows;  // [tiles, segments, rows]
+    const float *const *rows;  // [tiles, segments, rows]; null: one segment, in rows that follow each other
+    const float *first;        // such a first row
+    int64_t row_stride;        // floats from one to the next
     int64_t offset;            // floats from those pointers to the first input
     int64_t segments, length;
     int64_t panels;            // how many panels each tile is multiplied with, one after the other
@@ -68,7 +70,8 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
 #endif
     // Copies, since memory might change with what is stored.
     const float low = t->low, high = t->high;
-    const float *const *pointers = t->rows, *starts = t->start;
+    const float *const *pointers = t->rows, *first = t->first, *starts = t->start;
+    const int64_t row_stride = t->row_stride;
     const int64_t *y_rows = t->y_rows;
     const int64_t y_stride = t->y_stride, residual_stride = t->residual_stride, start_step = t->start_step;
     const int64_t length = t->length, offset = t->offset, segments = t->segments;
@@ -93,7 +96,11 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
             const float *const *segment = pointers;
             for (int64_t s = segments; s > 0; s--, segment += rows) {
                 const float *x[TILE_ROWS];
-                UNROLL for (int i = 0; i < rows; i++) x[i] = segment[i] + offset;
+                if (pointers) {
+                    UNROLL for (int i = 0; i < rows; i++) x[i] = segment[i] + offset;
+                } else {
+                    UNROLL for (int i = 0; i < rows; i++) x[i] = first + i * row_stride + offset;
+                }
                 if (fetches && s == 1) {
                     // The residual's rows are far apart: one comes with each term (3136 x 64 x 256 with a residual from
                     // afar: 75 to 100 GFLOP/s; all at once would wait).
@@ -169,7 +176,10 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
             y += width;
             start_of_panel += t->start_panel;
         }
-        pointers += segments * rows;
+        if (pointers)
+            pointers += segments * rows;
+        else
+            first += rows * row_stride;
         starts += rows * start_step;
         if (sums) sums += (rows - 1) * t->panels * width;
         if (y_rows) {
