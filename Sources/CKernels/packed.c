@@ -332,9 +332,11 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->k_block = terms;
     } else if (conv->strassen) {
         // More rows' sums would not stay in the second-level cache (3136 x 256 x 256: 119 GFLOP/s with 128 tiles a block, 122
-        // with 8 to 24). Sums that come in parts are kept for all panels: 257 x 1280 x 5120 117 in two parts, 123 in one.
+        // with 8 to 24). Sums that come in parts are kept for all panels: 257 x 1280 x 5120 117 in two parts, 123 in one. But on
+        // a Zen 5 a megabyte of sums of weights comes late: 196 x 2048 x 512 240 in one part and 265 in two, x 1536 x 384 245
+        // and 266, x 1280 x 1280 277 and 271.
         conv->tile_block = 24;
-        conv->k_block = 2048;
+        conv->k_block = ck_cores_current() == CK_CORES_ZEN5 ? 1280 : 2048;
     } else if (conv->amx) {
         // As many tiles as the second-level cache has room for beside a panel: also where it has room for all weights, if these
         // come from afar for so few tiles that all are in the block, and are worth splitting the tiles' rows with the first panel
