@@ -93,15 +93,14 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
                 const float *start = start_of_panel + full * CK_VL;
                 halves[i / 2] = load_halves(start + i * start_step, start + j * start_step);
             });
-            const float *const *segment = pointers;
-            for (int64_t s = segments; s > 0; s--, segment += rows) {
+            for (int64_t s = 0; s < segments; s++) {
                 const float *x[TILE_ROWS];
                 if (pointers) {
-                    UNROLL for (int i = 0; i < rows; i++) x[i] = segment[i] + offset;
+                    UNROLL for (int i = 0; i < rows; i++) x[i] = pointers[s * rows + i] + offset;
                 } else {
                     UNROLL for (int i = 0; i < rows; i++) x[i] = first + i * row_stride + offset;
                 }
-                if (fetches && s == 1) {
+                if (fetches && s == segments - 1) {
                     // The residual's rows are far apart: one comes with each term (3136 x 64 x 256 with a residual from
                     // afar: 75 to 100 GFLOP/s; all at once would wait).
                     for (int64_t k = 0; k < length; k++, w += width, next += next_step) {
