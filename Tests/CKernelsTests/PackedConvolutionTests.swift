@@ -84,36 +84,39 @@ extension KernelTests {
             for i in 0..<rows * o {
                 expected.pointer[i / o * Int(strides.y) + i % o] = max(0, sums.pointer[i] + residual.pointer[i])
             }
-            atEveryLevel(choosingFor: problem.mixesRows ? CK_CORES_ZEN4 : ck_cores_current()) { level in
-                var first: [Float]?
-                for threads: Int64 in 1...3 {
-                    var conv = problem.conv
-                    if level == "amx" { conv.weight_layout = CK_WEIGHTS_AMX }
-                    ck_packed_conv_prepare(&conv, threads)
-                    let packed = Floats(Int(ck_packed_conv_weights(&conv)), filledWith: .nan)
-                    // In as many parts as panels for three threads, in the order that threads may finish in.
-                    let parts = threads == 3 ? conv.panels : threads
-                    for part in (0..<parts).reversed() {
-                        let (begin, end) = (conv.panels * part / parts, conv.panels * (part + 1) / parts)
-                        ck_packed_conv_pack_panels(&conv, weight.pointer, packed.pointer, begin, end)
-                    }
-                    let y = Floats(expected.count, filledWith: guardValue)
-                    Self.run(
-                        conv,
-                        ck_operands(
-                            x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
-                            y: y.pointer))
-                    let label = "\(problem), \(level), \(threads) threads"
-                    expectClose(y, expected, tolerance: 3e-5, label)
-                    for row in 0..<rows - 1 {
-                        for k in o..<Int(strides.y) where y.pointer[row * Int(strides.y) + k] != guardValue {
-                            Issue.record("\(label): wrote beyond the channels of row \(row)")
+            // A Zen 4 and a Zen 5 divide the terms of Strassen's products into different parts.
+            for cores in problem.mixesRows ? [CK_CORES_ZEN4, CK_CORES_ZEN5] : [ck_cores_current()] {
+                atEveryLevel(choosingFor: cores) { level in
+                    var first: [Float]?
+                    for threads: Int64 in 1...3 {
+                        var conv = problem.conv
+                        if level == "amx" { conv.weight_layout = CK_WEIGHTS_AMX }
+                        ck_packed_conv_prepare(&conv, threads)
+                        let packed = Floats(Int(ck_packed_conv_weights(&conv)), filledWith: .nan)
+                        // In as many parts as panels for three threads, in the order that threads may finish in.
+                        let parts = threads == 3 ? conv.panels : threads
+                        for part in (0..<parts).reversed() {
+                            let (begin, end) = (conv.panels * part / parts, conv.panels * (part + 1) / parts)
+                            ck_packed_conv_pack_panels(&conv, weight.pointer, packed.pointer, begin, end)
                         }
+                        let y = Floats(expected.count, filledWith: guardValue)
+                        Self.run(
+                            conv,
+                            ck_operands(
+                                x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
+                                y: y.pointer))
+                        let label = "\(problem), \(level), \(threads) threads"
+                        expectClose(y, expected, tolerance: 3e-5, label)
+                        for row in 0..<rows - 1 {
+                            for k in o..<Int(strides.y) where y.pointer[row * Int(strides.y) + k] != guardValue {
+                                Issue.record("\(label): wrote beyond the channels of row \(row)")
+                            }
+                        }
+                        // Which rows Strassen's sums combine depends on the threads.
+                        if conv.strassen { continue }
+                        if let first, first != y.values { Issue.record("\(label): depends on how the work is divided") }
+                        first = first ?? y.values
                     }
-                    // Which rows Strassen's sums combine depends on the threads.
-                    if conv.strassen { continue }
-                    if let first, first != y.values { Issue.record("\(label): depends on how the work is divided") }
-                    first = first ?? y.values
                 }
             }
         }
