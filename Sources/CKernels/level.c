@@ -5,9 +5,7 @@
 //     swift test -c release -Xcc -DCK_EMULATE_AVX512 --scratch-path .build-emulate --filter CKernelsTests
 #define _GNU_SOURCE
 #include "dispatch.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "ck_setting.h"
 
 #if CK_X86_LEVELS
 #include <cpuid.h>
@@ -29,6 +27,9 @@ static bool amx_supported(void) {
 #else
 static bool amx_supported(void) { return false; }
 #endif
+
+static const char *const level_names[] = {"portable", "avx2", "avx512", "amx"};
+static const char *const cores_names[] = {"zen4", "zen5", "intel"};
 
 atomic_int ck_level_in_use = -1;
 _Thread_local int ck_level_here = -1;
@@ -57,9 +58,8 @@ ck_level ck_level_current(void) {
     if (level >= 0) return (ck_level)level;
     // Two threads may both get here; they compute the same.
     int chosen = (int)ck_level_supported();
-    const char *wish = getenv("RECOGNITE_ISA");
-    for (int l = 0; wish && l < chosen; l++)
-        if (strcmp(wish, ck_level_name((ck_level)l)) == 0) chosen = l;
+    const int wish = ck_setting("RECOGNITE_ISA", level_names, sizeof level_names / sizeof *level_names);
+    if (wish >= 0 && wish < chosen) chosen = wish;
     int unset = -1;
     atomic_compare_exchange_strong(&ck_level_in_use, &unset, chosen);
     return (ck_level)(unset < 0 ? chosen : unset);
@@ -72,15 +72,7 @@ ck_level ck_level_set(ck_level level) {
     return level;
 }
 
-const char *ck_level_name(ck_level level) {
-    switch (level) {
-    case CK_LEVEL_PORTABLE: return "portable";
-    case CK_LEVEL_AVX2: return "avx2";
-    case CK_LEVEL_AVX512: return "avx512";
-    case CK_LEVEL_AMX: return "amx";
-    }
-    return "unknown";
-}
+const char *ck_level_name(ck_level level) { return level_names[level]; }
 
 #if CK_X86_LEVELS
 // The number by which a maker's designs differ: 0x19 for AMD's Zen 3 and 4, 0x1a for Zen 5.
@@ -106,20 +98,12 @@ ck_cores ck_cores_current(void) {
     if (__builtin_cpu_is("intel")) cores = CK_CORES_INTEL;
     if (__builtin_cpu_is("amd") && processor_family() >= 0x1a) cores = CK_CORES_ZEN5;
 #endif
-    const char *wish = getenv("RECOGNITE_CORES");
-    for (int c = CK_CORES_ZEN4; wish && c <= CK_CORES_INTEL; c++)
-        if (strcmp(wish, ck_cores_name((ck_cores)c)) == 0) cores = c;
+    const int wish = ck_setting("RECOGNITE_CORES", cores_names, sizeof cores_names / sizeof *cores_names);
+    if (wish >= 0) cores = wish;
     atomic_store_explicit(&cores_in_use, cores, memory_order_relaxed);
     return (ck_cores)cores;
 }
 
 void ck_cores_set(ck_cores cores) { cores_here = (int)cores; }
 
-const char *ck_cores_name(ck_cores cores) {
-    switch (cores) {
-    case CK_CORES_ZEN4: return "zen4";
-    case CK_CORES_ZEN5: return "zen5";
-    case CK_CORES_INTEL: return "intel";
-    }
-    return "unknown";
-}
+const char *ck_cores_name(ck_cores cores) { return cores_names[cores]; }

@@ -191,6 +191,7 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
 }
 
 #undef MULTIPLY
+#undef EACH_HALF
 
 #define TILE_FUNCTION(rows, width) \
     static void CK_NAME(packed_tile_##rows##_##width)(const ck_packed_tile *t) { packed_tile(t, rows, width); }

@@ -9,13 +9,13 @@
 // of the two always sees the other.
 #define _GNU_SOURCE
 #include "ck_pool.h"
+#include "ck_setting.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "processors.h"
@@ -271,9 +271,8 @@ static int64_t clamp_threads(int64_t threads) {
 }
 
 static void initialize(void) {
-    const char *wish = getenv("RECOGNITE_NUM_THREADS");
-    int64_t threads = wish ? strtoll(wish, NULL, 10) : 0;
-    pool.initial_threads = clamp_threads(threads > 0 ? threads : ck_processors());
+    const int64_t wish = ck_setting_number("RECOGNITE_NUM_THREADS", MAX_THREADS);
+    pool.initial_threads = clamp_threads(wish > 0 ? wish : ck_processors());
     atomic_store(&pool.threads, pool.initial_threads);
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }

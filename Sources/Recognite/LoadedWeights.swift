@@ -17,19 +17,18 @@ struct LoadedWeights {
     init(_ weights: PretrainedWeights, for model: String, store: WeightStore) throws {
         // A wrong model name is the first thing to say.
         _ = try ModelRegistry.entry(model)
-        entry = try weights.catalogueEntry(of: model)
         switch weights {
         case .file(let path):
-            name = path
-        case .entry:
-            let entry = entry!
+            (name, entry) = (path, nil)
+        case .entry(let entryName):
+            let entry = try WeightCatalogue.entry(entryName, of: model)
             if !store.contains(entry) {
                 log.notice("downloading \(store.url(of: entry)) (\(entry.megabytes) MB) to \(store.folder)")
             }
             if entry.classes == nil {
                 log.notice("\(entry.fullName) are weights of the features alone, behind which they are not numbers")
             }
-            name = try store.fetch(entry)
+            (name, self.entry) = (try store.fetch(entry), entry)
         }
         checkpoint = try Checkpoint(contentsOf: name)
     }

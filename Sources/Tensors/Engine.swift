@@ -1,6 +1,5 @@
 import CKernels
 import COpenBLAS
-import Foundation
 
 /// The compute engine: its threads and what it runs on. All settings are those of the process.
 public enum Engine {
@@ -21,7 +20,11 @@ public enum Engine {
     /// The best level that this processor supports.
     public static var supportedInstructionSet: String { String(cString: ck_level_name(ck_level_supported())) }
 
-    private static let isBLASOnly = ProcessInfo.processInfo.environment["RECOGNITE_ENGINE"] == "blas"
+    /// The kind of processor cores that choices between kernels are made for: `zen4`, which is also what unknown ones
+    /// count as, `zen5` or `intel`. The environment variable `RECOGNITE_CORES` sets another one.
+    public static var cores: String { String(cString: ck_cores_name(ck_cores_current())) }
+
+    private static let isBLASOnly = "blas".withCString { ck_setting("RECOGNITE_ENGINE", [$0], 1) == 0 }
 
     /// Whether a model's call in this task may run as a plan. Not within another model's call.
     @TaskLocal package static var allowsPlans = !isBLASOnly

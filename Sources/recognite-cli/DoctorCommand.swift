@@ -15,6 +15,7 @@ struct DoctorCommand: ParsableCommand {
             var rows = [
                 ["processor", Self.processor],
                 ["instruction set", level == best ? level : "\(level) (of \(best); RECOGNITE_ISA lowers it)"],
+                ["cores", "as \(Engine.cores)"],
                 ["threads", "\(Engine.threads)"],
                 ["OpenBLAS", Engine.openBLASConfiguration],
                 ["OpenBLAS core", Engine.openBLASCore],

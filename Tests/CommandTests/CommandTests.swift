@@ -192,5 +192,22 @@ import Testing
             "doctor", "--threads", "1", environment: ["RECOGNITE_ISA": "portable"])
         #expect(result.status == 0)
         for word in ["portable", "OpenBLAS", "JPEG", "PNG", "WebP", "ok"] { #expect(result.output.contains(word)) }
+        #expect(result.errors.isEmpty)
+    }
+
+    @Test func settingsThatCannotBeAreNamed() throws {
+        let settings = [
+            "RECOGNITE_ISA": "avx", "RECOGNITE_CORES": "amd", "RECOGNITE_ENGINE": "BLAS", "RECOGNITE_NUM_THREADS": "2x",
+        ]
+        let result = try RecogniteProcess.run("doctor", environment: settings)
+        #expect(result.status == 0)
+        for (name, value) in settings { #expect(result.errors.contains("\(name)=\(value) is ignored; it may be")) }
+        let without = try RecogniteProcess.run("doctor", environment: settings.mapValues { _ in "" })
+        #expect(without.errors.isEmpty && without.output == result.output)
+    }
+
+    @Test(arguments: ["zen4", "zen5", "intel"]) func doctorNamesTheCores(cores: String) throws {
+        let result = try RecogniteProcess.run("doctor", environment: ["RECOGNITE_CORES": cores])
+        #expect(result.output.contains("as \(cores)"))
     }
 }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ck_setting.h"
 #include "ck_level.h"
 #include "ck_pool.h"
 #include "ck_elementwise.h"

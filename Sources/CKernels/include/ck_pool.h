@@ -8,7 +8,7 @@
 // Called with a half-open range of indices and the number of the chunk (0 ..< ck_pool_threads()).
 typedef void (*ck_pool_body)(void *context, int64_t begin, int64_t end, int64_t chunk);
 
-// The number of threads that a parallel-for uses, the caller among them. At first: RECOGNITE_NUM_THREADS, or else
+// The number of threads that a parallel-for uses, the caller among them. At first: RECOGNITE_NUM_THREADS, or else (0)
 // the processors that the process may run on (its affinity mask and its cgroup quota).
 int64_t ck_pool_threads(void);
 
