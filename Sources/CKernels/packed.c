@@ -221,7 +221,8 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
 // A Zen 5 has multiplied twice as fast when sums and results, which come from the caches, take the same time: there rows must be
 // many and panels not few (one thread, weights from afar, rows x terms x outputs, the time of eight products over that of seven:
 // 49 x 512 x 2048 0.97, x 2048 x 512 0.93; 98 x 384 x 1536 1.04, x 1536 x 384 0.98; 196 x 256 x 1024 1.02, x 128 x 512 0.99, x
-// 256 x 128 0.95, x 768 x 3072 1.04; 784 x 512 x 512 1.03; 3136 x 128 x 512 0.99, x 256 x 128 0.98, x 256 x 256 1.02).
+// 256 x 128 0.95, x 768 x 3072 1.04; 784 x 512 x 512 1.03; 3136 x 128 x 512 0.99, x 256 x 128 0.98, x 256 x 256 1.02). Within models
+// gains are smaller; of a single image's 14 x 14 they are losses up to 512 terms (Swin-T 1 %, Swin-v2-S 1 %, Swin-B 2 to 4 %).
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
     if (conv->level != CK_LEVEL_AVX512 || ck_cores_current() == CK_CORES_INTEL || !conv->mixes_rows) return false;
@@ -231,7 +232,7 @@ static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const int64_t image_rows = ck_least(rows, s->oh * s->ow), height = image_rows / ck_packed_paired_tiles(conv, image_rows);
     const int64_t pairs = s->o / (2 * conv->panel * conv->panel_parts);
     if (height < 8 || pairs < 2) return false;
-    if (ck_cores_current() == CK_CORES_ZEN5) return rows >= 160 && s->c >= 192 && pairs >= 4;
+    if (ck_cores_current() == CK_CORES_ZEN5) return rows >= 160 && s->c >= (rows < 300 ? 768 : 192) && pairs >= 4;
     const int64_t thousandths = 9000 / s->c + (45 + 4600 / rows) / pairs + (height < 10 ? 25 : 0);
     return thousandths < 100;
 }
