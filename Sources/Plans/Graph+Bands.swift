@@ -58,10 +58,9 @@ extension Graph.Node {
         let geometry = product.geometry
         // With more padding an output row might lie in it alone.
         guard x.isImage, output.isImage, geometry.padHeight < geometry.reach else { return nil }
-        if product.isDepthwise { return product }
+        if product.isDepthwise || product.suitsGrouped(self) { return product }
         let shape = geometry.shape(input: x.shape, output: output.shape)
-        let isPacked = withUnsafePointer(to: shape) { !ck_winograd_suits($0) && !ck_grouped_suits($0) }
-        return isPacked ? product : nil
+        return withUnsafePointer(to: shape) { ck_winograd_suits($0) } ? nil : product
     }
 }
 

@@ -65,6 +65,9 @@ struct StepBuilder {
             if product.isDepthwise {
                 return ProductBandStage<ck_depthwise_conv>(product, node, layout, strides, rows: rows, cache: cache)
             }
+            if product.suitsGrouped(node) {
+                return ProductBandStage<ck_grouped_conv>(product, node, layout, strides, rows: rows, cache: cache)
+            }
             return ProductBandStage<ck_packed_conv>(
                 product, node, layout, strides, rows: rows, cache: cache
             ) {
@@ -80,12 +83,12 @@ struct StepBuilder {
         if product.isDepthwise {
             return ProductStep<ck_depthwise_conv>(product, node, layout, threads: threads, cache: cache)
         }
+        if product.suitsGrouped(node) {
+            return ProductStep<ck_grouped_conv>(product, node, layout, threads: threads, cache: cache)
+        }
         let isPlain = product.combine != .interleave && product.padding == nil
         if isPlain, withUnsafePointer(to: shape, { ck_winograd_suits($0) }) {
             return ProductStep<ck_winograd_conv>(product, node, layout, threads: threads, cache: cache)
-        }
-        if isPlain, withUnsafePointer(to: shape, { ck_grouped_suits($0) }) {
-            return ProductStep<ck_grouped_conv>(product, node, layout, threads: threads, cache: cache)
         }
         return ProductStep<ck_packed_conv>(
             product, node, layout, threads: threads, cache: cache, configure: product.configure)

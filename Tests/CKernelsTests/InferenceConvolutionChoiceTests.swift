@@ -158,6 +158,32 @@ extension KernelTests {
             }
         }
 
+        /// Groups of 4 and 8 channels, and where Winograd is no faster of 16: 3 x 3, stride 1 or 2, on vectors of 8 and more.
+        @Test func groupedSuitsWhatItComputesFastest() {
+            func suits(
+                _ group: Int, size: Int = 7, stride: Int64 = 1, _ change: (inout ck_conv2d_shape) -> Void = { _ in }
+            ) -> Bool {
+                var shape = squareConvolution(c: 6 * group, o: 6 * group, images: 1, size: size)
+                (shape.groups, shape.stride_h, shape.stride_w) = (6, stride, stride)
+                change(&shape)
+                return ck_grouped_suits([shape])
+            }
+            for cores in [CK_CORES_ZEN4, CK_CORES_ZEN5, CK_CORES_INTEL] {
+                atEveryLevel(choosingFor: cores) { level in
+                    let (isVector, isWide) = (level != "portable", level == "avx512" || level == "amx")
+                    #expect(suits(4) == isVector && suits(4, size: 56) == isVector, "\(level)")
+                    #expect(suits(8, size: 14) == isVector && suits(8, size: 28, stride: 2) == isVector, "\(level)")
+                    #expect(suits(8, size: 28) == (isWide && cores == CK_CORES_ZEN5), "\(level)")
+                    #expect(suits(16) == isWide && suits(16, size: 28, stride: 2) == isWide, "\(level)")
+                    #expect(!suits(16, size: 14) && !suits(32) && !suits(2) && !suits(12), "\(level)")
+                    for change: (inout ck_conv2d_shape) -> Void in [
+                        { $0.kh = 1 }, { $0.kw = 5 }, { $0.stride_h = 2 }, { $0.dilation_w = 2 }, { $0.o *= 2 },
+                        { $0.groups = 1 }, { ($0.stride_h, $0.stride_w) = (3, 3) }, { $0.pad_top = -1 },
+                    ] { #expect(!suits(8, size: 7, stride: 1, change), "\(level)") }
+                }
+            }
+        }
+
         /// Rows of 1 x 1 layers, inputs and outputs, on two threads: those of Intel share rows, but not where few meet weights
         /// that no cache holds, nor where there are few for a tile.
         @Test func threadsOfIntelShareRowsOrPanels() {

@@ -80,10 +80,12 @@ extension KernelTests.InferenceConvolution {
                 (shape.o, shape.groups) = (shape.c, shape.c)
             case .grouped:
                 shape.groups = pick(1, 2, 3, 6, 9) + 1
-                (shape.c, shape.o) = (4 * shape.groups, 4 * shape.groups)
-                let (k, stride): (Int64, Int64) = pick((3, 1), (3, 2), (1, 1), (5, 1))
-                (shape.kh, shape.kw, shape.stride_h, shape.stride_w) = (k, k, stride, stride)
-                (shape.pad_top, shape.pad_left) = (k / 2, k / 2)
+                shape.c = shape.groups * pick(4, 8, 16)
+                shape.o = shape.c
+                let stride: Int64 = pick(1, 2)
+                (shape.kh, shape.kw, shape.stride_h, shape.stride_w) = (3, 3, stride, stride)
+                (shape.pad_top, shape.pad_left) = (pick(0, 1, 1, 2, 4), pick(0, 1, 1, 2, 4))
+                if pick(true, false) { shape.w = pick(28, 33, 56) }
                 combines.removeLast()
             }
             let height = shape.h + 2 * shape.pad_top - shape.dilation_h * (shape.kh - 1) - 1

@@ -83,9 +83,9 @@ extension KernelTests {
                 ck_grouped_prepare(&conv, threads)
                 let packed = Floats(Int(ck_grouped_weights(&conv)))
                 ck_grouped_pack(&conv, o.weight.pointer, packed.pointer)
-                return o.run(packed, units: conv.units, scratch: 0, parts: parts, guardValue: guardValue) {
-                    operands, _, begin, end, _ in
-                    ck_grouped_run(&conv, operands, begin, end)
+                return o.run(packed, units: conv.units, scratch: conv.scratch, parts: parts, guardValue: guardValue) {
+                    operands, _, begin, end, scratch in
+                    ck_grouped_run(&conv, operands, begin, end, scratch)
                 }
             }
         }

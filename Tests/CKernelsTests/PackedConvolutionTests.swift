@@ -183,8 +183,9 @@ extension KernelTests {
             atEveryLevel(choosingFor: CK_CORES_ZEN4) { expectChoices("\($0), Zen 4", isFaster: $0 == "avx512") }
             atEveryLevel(choosingFor: CK_CORES_INTEL) { expectChoices("\($0), Intel", isFaster: false) }
             atEveryLevel(choosingFor: CK_CORES_ZEN5) { level in
-                #expect((isStrassen() && isStrassen(rows: 3136)) == (level == "avx512"), "\(level)")
-                #expect(!isStrassen(rows: 49, c: 960) && !isStrassen(c: 128) && !isStrassen(o: 384), "\(level)")
+                #expect((isStrassen(c: 768) && isStrassen(rows: 3136)) == (level == "avx512"), "\(level)")
+                #expect(!isStrassen(c: 512) && !isStrassen(rows: 49, c: 960) && !isStrassen(c: 768, o: 384), "\(level)")
+                #expect(!isStrassen(rows: 3136, c: 128), "\(level)")
             }
         }
 

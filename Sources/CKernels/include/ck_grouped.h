@@ -1,10 +1,10 @@
-// Grouped convolution for inference, for groups of 4 input and 4 output channels: a vector of output channels
-// belongs to several groups, and a shuffle brings each group's input to its lanes.
+// 3 x 3 grouped convolution for inference, for groups of as many input as output channels, whole vectors of them or whole
+// groups in a vector.
 //
 //     ck_grouped_conv conv = {.shape = ..., .strides = ..., .epilogue = ...};
 //     ck_grouped_prepare(&conv, threads);
 //     ck_grouped_pack(&conv, weight, packed);                       // once, ck_grouped_weights(&conv) floats
-//     ck_grouped_run(&conv, &operands, begin, end);                 // any ranges that cover 0 ..< conv.units
+//     ck_grouped_run(&conv, &operands, begin, end, scratch);        // any ranges that cover 0 ..< conv.units
 #ifndef CK_GROUPED_H
 #define CK_GROUPED_H
 
@@ -18,11 +18,17 @@ typedef struct {
     ck_epilogue epilogue;  // not CK_COMBINE_INTERLEAVE
 
     // Set by ck_grouped_prepare.
-    ck_level level;  // whose layout the packed weights have
-    int64_t units;   // of work, independent of each other: rows of output pixels
+    ck_level level;   // whose layout the packed weights have
+    int64_t units;    // of work, independent of each other: some rows of an image times a block of channels
+    int64_t scratch;  // floats that each concurrent ck_grouped_run needs, 64-byte aligned
+    int64_t size, pixels, vectors;  // of a tile: its place among the sizes, output pixels of a row, vectors of output channels
+    int64_t columns;                // of a row of the input with its padding
+    int64_t block, blocks;          // vectors of a block, and blocks of all channels
+    int64_t lines;                  // vectors of inputs that a block reads, as they lie in scratch
+    int64_t row_parts;              // of an image
 } ck_grouped_conv;
 
-// Whether this kernel can compute it, and is faster than a packed convolution.
+// Whether this kernel can compute it, and is the fastest.
 bool ck_grouped_suits(const ck_conv2d_shape *shape);
 
 void ck_grouped_prepare(ck_grouped_conv *conv, int64_t threads);
@@ -34,6 +40,6 @@ int64_t ck_grouped_weights(const ck_grouped_conv *conv);
 void ck_grouped_pack(const ck_grouped_conv *conv, const float *weight, float *packed);
 
 // Computes units [begin, end).
-void ck_grouped_run(const ck_grouped_conv *conv, const ck_operands *operands, int64_t begin, int64_t end);
+void ck_grouped_run(const ck_grouped_conv *conv, const ck_operands *operands, int64_t begin, int64_t end, float *scratch);
 
 #endif

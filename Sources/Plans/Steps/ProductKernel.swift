@@ -216,9 +216,14 @@ extension ck_grouped_conv: ProductKernel {
         (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
     }
 
+    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
+        var conv = self
+        (conv.shape.n, conv.strides) = (Int64(images), strides)
+        return conv
+    }
+
     mutating func prepare(threads: Int) { ck_grouped_prepare(&self, Int64(threads)) }
 
-    var scratch: Int64 { 0 }
     var layout: [Int] { [Int(level.rawValue)] }
     func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_grouped_weights($0)) } }
 
@@ -231,7 +236,7 @@ extension ck_grouped_conv: ProductKernel {
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         withUnsafePointer(to: self) { conv in
-            withUnsafePointer(to: operands) { ck_grouped_run(conv, $0, begin, end) }
+            withUnsafePointer(to: operands) { ck_grouped_run(conv, $0, begin, end, scratch) }
         }
     }
 }

@@ -115,6 +115,13 @@ extension Product {
         return geometry.shape(input: [1, 1, rows, x.width], output: [1, 1, rows, width])
     }
 
+    /// Whether the kernel for small groups is the one for this product, which is the node's.
+    func suitsGrouped(_ node: Graph.Node) -> Bool {
+        guard geometry.groups > 1, combine != .interleave, padding == nil else { return false }
+        let shape = geometry.shape(input: node.inputs[0].shape, output: node.output.shape)
+        return withUnsafePointer(to: shape) { ck_grouped_suits($0) }
+    }
+
     var epilogue: ck_epilogue {
         ck_epilogue(activation: activation?.kernel ?? CK_IDENTITY, combine: combine.kernel)
     }
