@@ -1,22 +1,12 @@
 // Grouped convolution for inference: see grouped_fused_kernels.h.
 #include "CKernels.h"
-#include "dispatch.h"
+#include "epilogue.h"
+#include "integers.h"
 
 enum {
     CK_GROUPED_TAPS = 3,     // in each direction
     CK_GROUPED_PIXELS = 14,  // of a tile, at most
 };
-
-static inline int64_t ck_least(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t ck_most(int64_t a, int64_t b) { return a > b ? a : b; }
-
-// Whether the epilogue is no more than bounds, which may be infinite.
-static inline bool ck_epilogue_clamps(const ck_epilogue *e, float *low, float *high) {
-    *low = e->activation == CK_IDENTITY ? -__builtin_inff() : 0;
-    *high = e->activation == CK_RELU6 ? 6 : __builtin_inff();
-    return e->combine == CK_COMBINE_NONE &&
-           (e->activation == CK_IDENTITY || e->activation == CK_RELU || e->activation == CK_RELU6);
-}
 
 #define CK_FAMILY "grouped_fused_kernels.h"
 #include "each_level.h"
@@ -34,17 +24,22 @@ static int64_t grouped_lanes(ck_level level) { return level >= CK_LEVEL_AVX512 ?
 //                    28 x 28 x 160, stride 2      218   -  160   99   -  118
 //               32    7 x  7 x 1024               260 316 249
 //                    14 x 14 x 1024, stride 2     224   -  245
+// Two threads and single images, weights from afar: groups of 32 at 7 x 7 x 1024 331 and 300, as Winograd's are four times as many.
 // Multiply-adds of half the speed, as on a Zen 4, leave Winograd more of its gain.
 bool ck_grouped_suits(const ck_conv2d_shape *s) {
     if (s->groups <= 1 || s->c != s->o || s->c % s->groups != 0) return false;
     if (s->kh != CK_GROUPED_TAPS || s->kw != CK_GROUPED_TAPS || s->dilation_h != 1 || s->dilation_w != 1) return false;
     if (s->stride_h != s->stride_w || s->stride_h > 2 || s->pad_top < 0 || s->pad_left < 0) return false;
-    const int64_t group = s->c / s->groups, lanes = grouped_lanes(ck_level_current()), pixels = s->n * s->oh * s->ow;
-    const bool is_wide = lanes == 16;
+    const int64_t lanes = grouped_lanes(ck_level_current()), pixels = s->n * s->oh * s->ow;
     if (lanes < 8) return false;
-    if (group == 4) return true;
-    if (group == 8) return s->stride_h == 2 || pixels <= 200 || (is_wide && ck_cores_current() == CK_CORES_ZEN5);
-    return group == 16 && is_wide && (s->stride_h == 2 || pixels <= 64);
+    const bool is_wide = lanes == 16, is_fast = is_wide && ck_cores_current() == CK_CORES_ZEN5, is_strided = s->stride_h == 2;
+    switch (s->c / s->groups) {
+    case 4: return true;
+    case 8: return is_strided || pixels <= 200 || is_fast;
+    case 16: return is_wide && (is_strided || pixels <= 64);
+    case 32: return is_fast && !is_strided && pixels <= 64;
+    }
+    return false;
 }
 
 // The pixels of a tile, with 16 lanes and with fewer. Widths that are no multiple of it compute some for nothing.

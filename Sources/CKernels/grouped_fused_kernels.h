@@ -195,17 +195,23 @@ static void grouped_unit(const ck_grouped_conv *conv, const ck_operands *o, int6
     tile.chunks = in_quads ? group / 4 : group / CK_VL;
     tile.x_vector = group > CK_VL ? 0 : tile.chunks * line;
     tile.weight_vector = CK_GROUPED_TAPS * CK_GROUPED_TAPS * group * CK_VL;
-    const bool clamps = ck_epilogue_clamps(&conv->epilogue, &tile.low, &tile.high);
+    const bool clamps =
+        ck_epilogue_clamps(&conv->epilogue, &tile.low, &tile.high) && conv->epilogue.combine == CK_COMBINE_NONE;
     _Alignas(64) float sums[2 * CK_GROUPED_PIXELS * CK_VL];
     tile.sums = sums;
     for (int64_t i = 0; i < CK_GROUPED_TAPS * lines; i++) {
-        for (int64_t p = 0; p < s->pad_left; p++) v_store(scratch + i * line + p * CK_VL, v_splat(0));
+        for (int64_t p = 0; p < ck_least(conv->columns, s->pad_left); p++) v_store(scratch + i * line + p * CK_VL, v_splat(0));
         for (int64_t p = ck_least(conv->columns, s->pad_left + s->w); p < conv->columns; p++)
             v_store(scratch + i * line + p * CK_VL, v_splat(0));
     }
     int64_t there = 0;  // the rows before this one are or were in the ring
-    const int64_t end = s->oh * (part + 1) / conv->row_parts;
-    for (int64_t oh = s->oh * part / conv->row_parts; oh < end; oh++) {
+    const int64_t begin = s->oh * part / conv->row_parts, end = s->oh * (part + 1) / conv->row_parts;
+    // The next block's weights come to the second-level cache, with each row some of them.
+    const float *next = o->weight + (first + vectors) * tile.weight_vector;
+    const int64_t next_lines = ck_least(conv->block, all - first - vectors) * tile.weight_vector / 16;
+    for (int64_t oh = begin; oh < end; oh++) {
+        for (int64_t i = next_lines * (oh - begin) / (end - begin); i < next_lines * (oh + 1 - begin) / (end - begin); i++)
+            __builtin_prefetch(next + i * 16, 0, 2);
         const int64_t h0 = oh * stride - s->pad_top;
         const float *rows[CK_GROUPED_TAPS];
         for (int64_t kh = 0; kh < CK_GROUPED_TAPS; kh++) {

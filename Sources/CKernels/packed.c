@@ -1,9 +1,7 @@
 // Packed convolution: what is chosen once per problem; see packed_kernels.h for the work.
 #include "CKernels.h"
-
-static int64_t ck_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-static int64_t ck_least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ck_most(int64_t a, int64_t b) { return a > b ? a : b; }
+#include "epilogue.h"
+#include "integers.h"
 
 // Whether the rows of the product are rows of x: a Linear or a 1 x 1 convolution without stride.
 static bool ck_packed_rows_of_x(const ck_packed_conv *conv) {
@@ -123,16 +121,6 @@ static bool ck_packed_has_even_rows(const ck_packed_conv *conv) {
 // The distance of rows that were copied, or that a prologue has made.
 static int64_t ck_packed_copy_stride(const ck_packed_conv *conv) {
     return conv->shape.c % 1024 == 0 ? conv->shape.c + 16 : conv->shape.c;
-}
-
-// What the micro-kernel's own epilogue can do: clamps, and a residual before them.
-static inline bool ck_packed_clamps(const ck_epilogue *e, float *low, float *high) {
-    const bool identity = e->activation == CK_IDENTITY;
-    *low = identity ? -__builtin_inff() : 0;
-    *high = e->activation == CK_RELU6 ? 6 : __builtin_inff();
-    return (identity || e->activation == CK_RELU || e->activation == CK_RELU6) &&
-           (e->combine == CK_COMBINE_NONE || e->combine == CK_COMBINE_ADD_BEFORE ||
-            (identity && e->combine == CK_COMBINE_ADD_AFTER));
 }
 
 // With panels as the innermost loop, so many panels' sums are kept before they are finished.
@@ -327,7 +315,7 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         // 32 x 16 75 and 70 us, 3136 x 72 x 24 48 and 45).
         const bool keeps_rows = ck_packed_changes_rows(conv) || ck_packed_copies(conv);
         float low, high;
-        const bool keeps_sums = !ck_packed_clamps(&conv->epilogue, &low, &high);
+        const bool keeps_sums = !ck_epilogue_clamps(&conv->epilogue, &low, &high);
         const int64_t kept = conv->tile * ((keeps_rows ? s->c : 0) + (keeps_sums ? CK_PACKED_SUMS * conv->panel : 0));
         conv->tile_block = ck_most(1, ck_least(ck_packed_has_even_rows(conv) ? 32 : 8, 6144 / ck_most(1, kept)));
         conv->k_block = terms;

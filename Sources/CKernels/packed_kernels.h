@@ -510,7 +510,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
     run.parts = ck_packed_parts(conv, conv->amx ? run.amx_steps * CK_AMX_TERMS : run.length);
     run.even_rows = ck_packed_has_even_rows(conv) && !run.extras->x_rows && !conv->strassen && !conv->amx;
-    run.direct = ck_packed_clamps(&conv->epilogue, &run.low, &run.high);
+    run.direct = ck_epilogue_clamps(&conv->epilogue, &run.low, &run.high);
     for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = run.extras->padding ? run.extras->padding[i % s->c] : 0;
     run.padding = scratch;
     run.pointers = (const float **)(scratch + parts.pointers);

@@ -1,10 +1,7 @@
 // Winograd convolution: the choice of tiles and blocks, and the walk over a block's tiles; the rest is in
 // winograd_kernels.h.
 #include "CKernels.h"
-
-static inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t rounded_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
+#include "integers.h"
 
 static inline int64_t ck_winograd_grain(ck_level level) { return level == CK_LEVEL_PORTABLE ? 4 : 8; }
 static inline int64_t ck_winograd_widest(ck_level level) {
@@ -38,10 +35,10 @@ static ck_winograd_panel ck_winograd_panel_at(const ck_winograd_conv *conv, int6
     const int64_t widest = ck_winograd_widest(conv->level), grain = ck_winograd_grain(conv->level);
     ck_winograd_panel panel = {.group = p / count, .first = p % count * widest};
     panel.o = panel.group * outputs + panel.first;
-    panel.columns = min_of(widest, outputs - panel.first);
-    panel.width = rounded_up(panel.columns, grain);
+    panel.columns = ck_least(widest, outputs - panel.first);
+    panel.width = ck_up(panel.columns, grain);
     panel.weights =
-        (panel.group * rounded_up(outputs, grain) + panel.first) * (s->c / s->groups) * ck_winograd_planes(conv);
+        (panel.group * ck_up(outputs, grain) + panel.first) * (s->c / s->groups) * ck_winograd_planes(conv);
     return panel;
 }
 
@@ -59,7 +56,7 @@ static inline int64_t ck_winograd_fewest(int64_t i, int64_t m) { return i == 0 |
 static ck_winograd_layout ck_winograd_layout_of(const ck_winograd_conv *conv) {
     const ck_conv2d_shape *s = &conv->shape;
     const int64_t n = conv->m + 2, planes = ck_winograd_planes(conv), groups = (s->groups + conv->chunks - 1) / conv->chunks;
-    const int64_t channels = rounded_up(groups * (s->c / s->groups), 16);
+    const int64_t channels = ck_up(groups * (s->c / s->groups), 16);
     ck_winograd_layout layout = {.planes = planes};
     // All tiles of a line have all points: at its end, some of the outputs are computed for nothing.
     for (int64_t i = 0; i < planes && ck_winograd_is_line(s); i++) layout.slot[i] = (uint8_t)i;
@@ -71,8 +68,8 @@ static ck_winograd_layout ck_winograd_layout_of(const ck_winograd_conv *conv) {
         }
     // A panel is written with its padding, over which the next one writes.
     const int64_t widest = ck_winograd_widest(conv->level), outputs = s->o / s->groups;
-    const int64_t padding = rounded_up(outputs, ck_winograd_grain(conv->level)) - outputs;
-    layout.columns = rounded_up(min_of(conv->panel_group * widest, groups * outputs + padding), widest);
+    const int64_t padding = ck_up(outputs, ck_winograd_grain(conv->level)) - outputs;
+    layout.columns = ck_up(ck_least(conv->panel_group * widest, groups * outputs + padding), widest);
     layout.input_plane = channels * conv->block_tiles + 16;
     layout.product_plane = conv->block_tiles * layout.columns + 16;
     layout.inputs = channels;
@@ -96,8 +93,8 @@ typedef struct {
 
 static void ck_winograd_set_extent(const ck_winograd_conv *conv, ck_winograd_tile *tile) {
     const int64_t m_h = ck_winograd_tile_h(conv), m_w = ck_winograd_tile_w(conv);
-    tile->r_h = min_of(m_h, conv->shape.oh - tile->h * m_h);
-    tile->r_w = min_of(m_w, conv->shape.ow - tile->w * m_w);
+    tile->r_h = ck_least(m_h, conv->shape.oh - tile->h * m_h);
+    tile->r_w = ck_least(m_w, conv->shape.ow - tile->w * m_w);
 }
 
 static ck_winograd_walk ck_winograd_start(const ck_winograd_conv *conv, int64_t block) {
@@ -180,19 +177,19 @@ void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
     const int64_t m_h = ck_winograd_tile_h(conv), m_w = ck_winograd_tile_w(conv);
     const int64_t planes = ck_winograd_planes(conv), panel = ck_winograd_widest(conv->level);
     const int64_t channels = s->c / s->groups, outputs = s->o / s->groups;
-    threads = max_of(1, threads);
+    threads = ck_most(1, threads);
     conv->panels = s->groups * ((outputs + panel - 1) / panel);
     conv->tiles_h = (s->oh + m_h - 1) / m_h;
     conv->tiles_w = (s->ow + m_w - 1) / m_w;
-    const int64_t tiles = max_of(1, s->n * conv->tiles_h * conv->tiles_w);
+    const int64_t tiles = ck_most(1, s->n * conv->tiles_h * conv->tiles_w);
     const int64_t most = is_line ? 72 : 24;  // so that what is transformed stays in the second-level cache
     const int64_t blocks = (tiles + most - 1) / most;
     // Groups that together have as many channels as the transforms need to be efficient, and whole vectors of them.
     int64_t chunk = (64 + channels - 1) / channels;
     while (chunk * channels % 16 != 0 && chunk * channels < 128) chunk++;
-    conv->chunks = max_of(1, s->groups / chunk);
-    if (blocks * conv->chunks % threads != 0) conv->chunks = min_of(s->groups, rounded_up(conv->chunks, threads));
-    conv->blocks = conv->chunks >= threads ? blocks : min_of(tiles, rounded_up(blocks, threads));
+    conv->chunks = ck_most(1, s->groups / chunk);
+    if (blocks * conv->chunks % threads != 0) conv->chunks = ck_least(s->groups, ck_up(conv->chunks, threads));
+    conv->blocks = conv->chunks >= threads ? blocks : ck_least(tiles, ck_up(blocks, threads));
     conv->panel_splits = 1;
     if (s->groups == 1 && tiles < threads * 12 && conv->panels >= threads) {
         conv->blocks = 1;
@@ -200,14 +197,14 @@ void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
     }
     conv->block_tiles = (tiles + conv->blocks - 1) / conv->blocks;
     const int64_t group_panels = (s->groups + conv->chunks - 1) / conv->chunks * (conv->panels / s->groups);
-    conv->panel_group = max_of(1, min_of(group_panels, 65536 / (planes * min_of(panel, outputs) * conv->block_tiles)));
+    conv->panel_group = ck_most(1, ck_least(group_panels, 65536 / (planes * ck_least(panel, outputs) * conv->block_tiles)));
     conv->units = conv->blocks * conv->chunks * conv->panel_splits;
     conv->scratch = ck_winograd_layout_of(conv).size;
 }
 
 int64_t ck_winograd_weights(const ck_winograd_conv *conv) {
     const ck_conv2d_shape *s = &conv->shape;
-    return rounded_up(s->o / s->groups, ck_winograd_grain(conv->level)) * s->c * ck_winograd_planes(conv);
+    return ck_up(s->o / s->groups, ck_winograd_grain(conv->level)) * s->c * ck_winograd_planes(conv);
 }
 
 void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end, float *packed) {

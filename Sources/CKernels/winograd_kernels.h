@@ -163,7 +163,7 @@ static void pack_weights(const ck_winograd_conv *conv, const float *weight, cons
         const ck_winograd_panel panel = ck_winograd_panel_at(conv, p);
         const int64_t width = panel.width, plane = channels * width;
         for (int64_t c_begin = 0; c_begin < channels; c_begin += 16) {
-            const int64_t c_count = min_of(16, channels - c_begin);
+            const int64_t c_count = ck_least(16, channels - c_begin);
             for (int64_t c = 0; view && c < c_count; c++) {
                 const float *from = view->first + panel.group * view->group + (c_begin + c) * view->input + panel.first;
                 for (int64_t t = 0; t < taps; t++)
@@ -231,7 +231,7 @@ static void CK_NAME(ck_winograd_unpack)(const ck_winograd_conv *conv, const floa
         const ck_winograd_panel panel = ck_winograd_panel_at(conv, p);
         const int64_t plane = channels * panel.width;
         for (int64_t c_begin = 0; c_begin < channels; c_begin += 16) {
-            const int64_t c_count = min_of(16, channels - c_begin);
+            const int64_t c_count = ck_least(16, channels - c_begin);
             for (int64_t c = 0; c < c_count; c++) {
                 V_EACH(v, panel.width, lanes, {
                     const float *at = packed + panel.weights + (c_begin + c) * panel.width + v;
@@ -633,7 +633,7 @@ static void multiply_panels(const ck_winograd_conv *conv, const ck_winograd_layo
     const int64_t channels = conv->shape.c / conv->shape.groups;
     const int64_t o = ck_winograd_panel_at(conv, begin).o;
     // As many planes at once as the first-level cache has room for their weights.
-    const int64_t most = max_of(1, 4096 / (channels * min_of(PANEL, conv->shape.o / conv->shape.groups)));
+    const int64_t most = ck_most(1, 4096 / (channels * ck_least(PANEL, conv->shape.o / conv->shape.groups)));
     for (int64_t p = 0, planes = 1; p < layout->planes; p += planes) {
         for (planes = 1; planes < most && p + planes < layout->planes && rows[p + planes] == rows[p];) planes++;
         ck_winograd_panel panel = ck_winograd_panel_at(conv, begin);
@@ -685,12 +685,12 @@ static void CK_NAME(ck_winograd_run)(const ck_winograd_conv *conv, const ck_oper
         const int64_t count = (group_end - group) * panels;
         const int64_t panel_end = group * panels + (split + 1) * count / conv->panel_splits;
         for (int64_t i = group * panels + split * count / conv->panel_splits; i < panel_end; i += conv->panel_group) {
-            const int64_t i_end = min_of(panel_end, i + conv->panel_group);
+            const int64_t i_end = ck_least(panel_end, i + conv->panel_group);
             const int64_t o = ck_winograd_panel_at(conv, i).o;
             for (int64_t from = i, to; from < i_end; from = to) {
                 const ck_winograd_panel panel = ck_winograd_panel_at(conv, from);
                 const int64_t c = (panel.group - group) * channels;
-                to = min_of(i_end, (panel.group + 1) * panels);
+                to = ck_least(i_end, (panel.group + 1) * panels);
                 multiply_panels(conv, &layout, operands->weight, from, to, rows,
                                 inputs + c / 16 * conv->block_tiles * 16, c % 16, products + (panel.o - o));
             }

@@ -173,9 +173,10 @@ extension KernelTests {
                     let (isVector, isWide) = (level != "portable", level == "avx512" || level == "amx")
                     #expect(suits(4) == isVector && suits(4, size: 56) == isVector, "\(level)")
                     #expect(suits(8, size: 14) == isVector && suits(8, size: 28, stride: 2) == isVector, "\(level)")
-                    #expect(suits(8, size: 28) == (isWide && cores == CK_CORES_ZEN5), "\(level)")
+                    let isFast = isWide && cores == CK_CORES_ZEN5
+                    #expect(suits(8, size: 28) == isFast && suits(32) == isFast, "\(level)")
                     #expect(suits(16) == isWide && suits(16, size: 28, stride: 2) == isWide, "\(level)")
-                    #expect(!suits(16, size: 14) && !suits(32) && !suits(2) && !suits(12), "\(level)")
+                    #expect(!suits(16, size: 14) && !suits(32, stride: 2) && !suits(2) && !suits(12), "\(level)")
                     for change: (inout ck_conv2d_shape) -> Void in [
                         { $0.kh = 1 }, { $0.kw = 5 }, { $0.stride_h = 2 }, { $0.dilation_w = 2 }, { $0.o *= 2 },
                         { $0.groups = 1 }, { ($0.stride_h, $0.stride_w) = (3, 3) }, { $0.pad_top = -1 },

@@ -80,7 +80,7 @@ extension KernelTests.InferenceConvolution {
                 (shape.o, shape.groups) = (shape.c, shape.c)
             case .grouped:
                 shape.groups = pick(1, 2, 3, 6, 9) + 1
-                shape.c = shape.groups * pick(4, 8, 16)
+                shape.c = shape.groups * pick(4, 8, 16, 32)
                 shape.o = shape.c
                 let stride: Int64 = pick(1, 2)
                 (shape.kh, shape.kw, shape.stride_h, shape.stride_w) = (3, 3, stride, stride)

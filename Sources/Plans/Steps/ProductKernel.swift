@@ -15,7 +15,10 @@ protocol ProductKernel: Sendable {
     /// The name for descriptions, which says how the prepared kernel computes.
     var algorithm: String { get }
 
-    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue)
+    init()
+    var shape: ck_conv2d_shape { get set }
+    var strides: ck_strides { get set }
+    var epilogue: ck_epilogue { get set }
 
     /// The kernel, yet to be prepared, for weights that are packed for another one of the same product.
     func sharingWeights(with other: Self) -> Self
@@ -41,6 +44,18 @@ protocol ProductKernel: Sendable {
 }
 
 extension ProductKernel {
+    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
+        self.init()
+        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
+    }
+
+    /// The kernel, yet to be prepared, for so many images whose values' rows follow each other at these distances.
+    fileprivate func forImages(_ images: Int, _ strides: ck_strides) -> Self {
+        var conv = self
+        (conv.shape.n, conv.strides) = (Int64(images), strides)
+        return conv
+    }
+
     var algorithm: String { Self.name }
 
     func sharingWeights(with other: Self) -> Self { self }
@@ -64,7 +79,6 @@ protocol UnpackableKernel: ProductKernel {
     var unpacks: Bool { get }
     /// The number of panels of weights.
     var panels: Int64 { get }
-    var shape: ck_conv2d_shape { get }
     /// Writes the weights of panels `begin ..< end` in their own layout.
     func unpack(_ packed: UnsafePointer<Float>, _ begin: Int64, _ end: Int64, _ weight: UnsafeMutablePointer<Float>)
 }
@@ -85,12 +99,6 @@ extension ck_packed_conv: UnpackableKernel {
     static var name: String { "packed" }
     var algorithm: String { amx ? "amx" : strassen ? "strassen" : Self.name }
 
-    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
-        self.init()
-        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
-        prologue = CK_PROLOGUE_NONE
-    }
-
     func sharingWeights(with other: ck_packed_conv) -> ck_packed_conv {
         var conv = self
         conv.weight_layout = other.amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
@@ -98,8 +106,8 @@ extension ck_packed_conv: UnpackableKernel {
     }
 
     func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
-        var conv = self
-        (conv.shape.n, conv.strides, conv.weight_layout) = (Int64(images), strides, CK_WEIGHTS_ANY)
+        var conv = forImages(images, strides)
+        conv.weight_layout = CK_WEIGHTS_ANY
         // Strassen's products mix only rows of the same image, which is not possible for every number of them.
         return strassen && !conv.prepared(threads: threads).strassen ? nil : conv
     }
@@ -140,16 +148,7 @@ extension ck_packed_conv: UnpackableKernel {
 extension ck_winograd_conv: UnpackableKernel {
     static var name: String { "winograd" }
 
-    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
-        self.init()
-        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
-    }
-
-    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
-        var conv = self
-        (conv.shape.n, conv.strides) = (Int64(images), strides)
-        return conv
-    }
+    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? { forImages(images, strides) }
 
     mutating func prepare(threads: Int) { ck_winograd_prepare(&self, Int64(threads)) }
 
@@ -184,11 +183,6 @@ extension ck_winograd_conv: UnpackableKernel {
 extension ck_depthwise_conv: ProductKernel {
     static var name: String { "depthwise" }
 
-    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
-        self.init()
-        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
-    }
-
     mutating func prepare(threads: Int) { ck_depthwise_prepare(&self, Int64(threads)) }
 
     var layout: [Int] { [Int(level.rawValue)] }
@@ -211,16 +205,7 @@ extension ck_depthwise_conv: ProductKernel {
 extension ck_grouped_conv: ProductKernel {
     static var name: String { "grouped" }
 
-    init(_ shape: ck_conv2d_shape, _ strides: ck_strides, _ epilogue: ck_epilogue) {
-        self.init()
-        (self.shape, self.strides, self.epilogue) = (shape, strides, epilogue)
-    }
-
-    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? {
-        var conv = self
-        (conv.shape.n, conv.strides) = (Int64(images), strides)
-        return conv
-    }
+    func onGroup(of images: Int, _ strides: ck_strides, threads: Int) -> Self? { forImages(images, strides) }
 
     mutating func prepare(threads: Int) { ck_grouped_prepare(&self, Int64(threads)) }
 
