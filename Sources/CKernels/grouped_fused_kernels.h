@@ -13,8 +13,8 @@ typedef struct {
     const float *rows[CK_GROUPED_TAPS];  // of the ring, at the tile's first column; null in the padding
     int64_t line;                        // floats of a vector of inputs in a row of the ring
     int64_t x_vector;                    // from what a vector of outputs reads to what the next one does
-    int64_t chunks;                      // vectors of inputs that a vector of outputs reads
-    const float *weight;                 // [vector][KH][chunks][inputs][KW][CK_VL]
+    int64_t chunks;                      // vectors of inputs, as they lie in the ring, that a vector of outputs reads
+    const float *weight;                 // [vector][KH][input of a group][KW][CK_VL]
     int64_t weight_vector;
     float low, high;
     float *y;                            // for clamped sums; null: to `sums`, [vector][pixel][CK_VL]
@@ -35,7 +35,7 @@ typedef struct {
                             12 + k, 12 + k, 12 + k)
 #endif
 
-// Adds what one input makes: `VALUE` is that of the vector at `x`, for pixel q of the ring.
+// Adds what one input channel makes: VALUE is its value, from the vector at `from`, in the lanes of all outputs that read it.
 #define MULTIPLY(VALUE)                                                                                              \
     do {                                                                                                             \
         UNROLL for (int v = 0; v < vectors; v++) {                                                                   \

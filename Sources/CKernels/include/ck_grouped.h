@@ -1,5 +1,5 @@
-// 3 x 3 grouped convolution for inference, for groups of as many input as output channels, whole vectors of them or whole
-// groups in a vector.
+// 3 x 3 grouped convolution for inference, of stride 1 or 2 and without dilation, for groups of as many input as output channels:
+// whole vectors of them, or 4 or 8, so that a vector has whole groups.
 //
 //     ck_grouped_conv conv = {.shape = ..., .strides = ..., .epilogue = ...};
 //     ck_grouped_prepare(&conv, threads);
