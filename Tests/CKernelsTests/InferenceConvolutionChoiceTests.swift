@@ -18,7 +18,7 @@ extension KernelTests {
                 atEveryLevel { level in
                     if kernel == .grouped, !ck_grouped_suits([s]) { return }
                     var layouts: Set<[Float]> = []
-                    for (threads, size) in [(1, 20), (2, 20), (3, 57), (8, 224)] {
+                    for (threads, size) in [(1, 20), (2, 20), (2, 7), (3, 57), (8, 224)] {
                         let (whole, inParts) = packings(
                             kernel, problem, weight, threads: threads.int64, size: size.int64)
                         layouts.formUnion([whole.values, inParts.values])
