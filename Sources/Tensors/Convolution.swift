@@ -7,8 +7,7 @@ import CKernels
 #endif
 
 /// Convolution, forward and backward: on the kernels of Convolution+Kernels.swift, or by im2col and OpenBLAS, which is what
-/// they are tested against; and with kernels of our own in both cases where a matrix product does not fit: depthwise, and
-/// groups of few channels.
+/// they are tested against; and with a kernel of our own in both cases where a matrix product does not fit: depthwise.
 enum Convolution {
     // MARK: Forward
 
@@ -17,32 +16,15 @@ enum Convolution {
     ) {
         if shape.isDepthwise {
             let taps = transposed(weight, rows: Int(shape.c), columns: shape.taps)
-            forEachOutputRow(shape) { begin, end in
+            let work = Int(shape.ow * shape.c) * shape.taps
+            parallelFor(Int(shape.n * shape.oh), grain: max(1, 4 * elementwiseGrain / work)) { begin, end in
                 ck_depthwise_forward_f32(
-                    [shape], begin, end, x.pointer, taps.pointer, bias?.pointer, output.mutablePointer)
-            }
-        } else if shape.groups > 1, shape.groupOutputs < smallestGemmGroup {
-            // [groups, O / groups, taps · C / groups] with the output channel innermost.
-            let weights = transposed(
-                weight, batch: Int(shape.groups), rows: shape.groupOutputs, columns: shape.groupDepth)
-            forEachOutputRow(shape) { begin, end in
-                ck_grouped_forward_f32(
-                    [shape], begin, end, x.pointer, weights.pointer, bias?.pointer, output.mutablePointer)
+                    [shape], Int64(begin), Int64(end), x.pointer, taps.pointer, bias?.pointer, output.mutablePointer)
             }
         } else if suitsKernels(shape) {
             kernelForward(shape, x.pointer, .plain(weight), bias, into: output.mutablePointer)
         } else {
             matrixForward(shape, x, weight, bias, into: output)
-        }
-    }
-
-    /// Groups of fewer output channels than this are done by the direct kernel.
-    static let smallestGemmGroup = 32
-
-    private static func forEachOutputRow(_ shape: ck_conv2d_shape, _ body: (Int64, Int64) -> Void) {
-        let work = Int(shape.ow) * shape.taps * Int(shape.o) * shape.groupChannels
-        parallelFor(Int(shape.n * shape.oh), grain: max(1, 4 * elementwiseGrain / work)) { begin, end in
-            body(Int64(begin), Int64(end))
         }
     }
 
@@ -158,7 +140,7 @@ enum Convolution {
 
     /// The weights `[C, kH, kW, O / groups]` of the convolution that computes the input's gradient: taps in reverse,
     /// input and output channels of each group exchanged.
-    private static func adjointWeight(_ shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
+    static func adjointWeight(_ shape: ck_conv2d_shape, _ weight: Tensor) -> Tensor {
         let (groups, outputs, channels) = (Int(shape.groups), shape.groupOutputs, shape.groupChannels)
         let depth = shape.groupDepth
         // Read as [groups, C / groups, taps, O / groups], the taps backward.
@@ -207,6 +189,9 @@ enum Convolution {
         _ shape: ck_conv2d_shape, _ x: Tensor, _ gradient: Tensor, weightShape: [Int]
     ) -> Tensor {
         if shape.isDepthwise { return depthwiseWeightGradient(shape, x, gradient, weightShape: weightShape) }
+        if Engine.usesKernels, shape.groupOutputs < 32, ck_grouped_computes([shape]) {
+            return groupedWeightGradient(shape, x, gradient, weightShape: weightShape)
+        }
         if suitsKernels(shape) { return kernelWeightGradient(shape, x, gradient, weightShape: weightShape) }
         let result = Tensor(uninitialized: weightShape)
         let (outputs, channels, depth, o) = (shape.groupOutputs, shape.groupChannels, shape.groupDepth, Int(shape.o))
@@ -248,10 +233,10 @@ enum Convolution {
         return transposed(sum, rows: shape.taps, columns: Int(shape.c)).reshaped(weightShape)
     }
 
-    /// Each of `batch` matrices transposed; the shape of the result is flat.
-    private static func transposed(_ x: Tensor, batch: Int = 1, rows: Int, columns: Int) -> Tensor {
+    /// The matrix transposed; the shape of the result is flat.
+    private static func transposed(_ x: Tensor, rows: Int, columns: Int) -> Tensor {
         let result = Tensor(uninitialized: [x.count])
-        ck_transpose_f32(x.pointer, Int64(batch), Int64(rows), Int64(columns), result.mutablePointer)
+        ck_transpose_f32(x.pointer, 1, Int64(rows), Int64(columns), result.mutablePointer)
         return result
     }
 }

@@ -79,26 +79,6 @@ extension KernelTests {
                 }
         }()
 
-        static let groupedCases: [Case] = {
-            var cases: [Case] = []
-            for (groups, cg, og) in [
-                (1, 3, 5), (2, 4, 4), (3, 4, 4), (5, 4, 4), (2, 8, 8), (3, 8, 8), (4, 16, 16), (2, 24, 24), (2, 32, 32),
-                (2, 3, 40), (3, 7, 1), (9, 1, 2), (2, 5, 12), (8, 4, 4), (4, 8, 8),
-            ] {
-                for stride in [1, 2] {
-                    cases.append(
-                        .init(
-                            n: 2, h: 5, w: 7, c: groups * cg, o: groups * og, k: (3, 3), stride: (stride, stride),
-                            pad: (1, 1), groups: groups))
-                }
-            }
-            return cases + [
-                .init(h: 1, w: 1, c: 8, o: 8, k: (3, 3), pad: (1, 1), groups: 2),
-                .init(n: 2, h: 5, w: 6, c: 8, o: 8, k: (3, 2), pad: (2, 1), dilation: (2, 2), groups: 2),
-                .init(h: 9, w: 9, c: 8, o: 16, k: (9, 9), pad: (4, 4), groups: 2),
-            ]
-        }()
-
         /// The tiles of a problem: all of it, and parts that start and end within rows, taps and channels.
         static func tiles(_ c: Case) -> [ck_im2col_tile] {
             let rows = c.pixels.int64, taps = c.taps.int64, channels = c.c.int64
@@ -185,28 +165,6 @@ extension KernelTests {
                 expectClose(dwBack, dweight, tolerance: 4e-6, "depthwise weight gradient \(label)")
                 ck_depthwise_forward_f32(&shape, 0, rows, x.pointer, w.pointer, nil, out.pointer)
                 expectClose(out, yBare, tolerance: 2e-6, "depthwise without bias \(label)")
-            }
-        }
-
-        @Test(arguments: groupedCases)
-        func grouped(_ c: Case) {
-            var random = Random(5)
-            var shape = c.shape
-            let cg = c.c / c.groups, og = c.o / c.groups
-            let x = random.floats(c.inputs), weight = random.floats(c.o * c.taps * cg), bias = random.floats(c.o)
-            let y = Floats(c.pixels * c.o), yBare = Floats(y.count)
-            ck_conv2d_forward_f32_ref(&shape, x.pointer, weight.pointer, bias.pointer, y.pointer)
-            ck_conv2d_forward_f32_ref(&shape, x.pointer, weight.pointer, nil, yBare.pointer)
-            let rows = (c.n * c.outputSize.0).int64
-            atEveryLevel { level in
-                let w = Floats(weight.count), out = Floats(y.count, filledWith: .nan)
-                ck_transpose_f32(weight.pointer, c.groups.int64, og.int64, (c.taps * cg).int64, w.pointer)
-                for (begin, end) in [(0, rows / 3), (rows / 3, rows)] {
-                    ck_grouped_forward_f32(&shape, begin, end, x.pointer, w.pointer, bias.pointer, out.pointer)
-                }
-                expectClose(out, y, tolerance: 4e-6, "grouped \(c.testDescription), \(level)")
-                ck_grouped_forward_f32(&shape, 0, rows, x.pointer, w.pointer, nil, out.pointer)
-                expectClose(out, yBare, tolerance: 4e-6, "grouped without bias \(c.testDescription), \(level)")
             }
         }
 

@@ -53,5 +53,75 @@ extension KernelTests {
                 }
             }
         }
+
+        /// Small groups, whose last vector may be partly empty: all sizes that there is a kernel for.
+        static let groupedCases: [Case] = {
+            let groups = [(3, 4), (5, 4), (8, 4), (2, 8), (3, 8), (5, 8), (4, 16), (3, 16), (2, 32), (2, 48)]
+            let images = [(5, 7, 1, 1), (9, 15, 1, 1), (8, 9, 2, 1), (7, 30, 2, 0), (1, 2, 1, 1), (4, 6, 1, 2)]
+            return groups.flatMap { groups, size in
+                images.map { h, w, stride, pad in
+                    Case(
+                        n: 3, h: h, w: w, c: groups * size, o: groups * size, k: (3, 3), stride: (stride, stride),
+                        pad: (pad, pad), groups: groups)
+                }
+            }
+        }()
+
+        @Test(arguments: groupedCases)
+        func groupedAgreesWithTheReference(_ problem: Case) {
+            let shape = problem.shape, (xStride, yStride) = (problem.c + 3, problem.o + 5)
+            let count = problem.o * problem.taps * problem.c / problem.groups
+            var random = Random(count + problem.pixels)
+            let x = random.floats(problem.inputs), dy = random.floats(problem.pixels * problem.o)
+            let expected = Floats(count)
+            ck_conv2d_backward_f32_ref([shape], x.pointer, nil, dy.pointer, nil, expected.pointer)
+            // As channels of wider arrays, of which nothing else may be read.
+            func widened(_ values: Floats, _ width: Int, _ stride: Int) -> Floats {
+                let wide = Floats(values.count / width * stride, filledWith: .nan)
+                for i in 0..<values.count { wide.pointer[i / width * stride + i % width] = values.pointer[i] }
+                return wide
+            }
+            let wideX = widened(x, problem.c, xStride), wideY = widened(dy, problem.o, yStride)
+            atEveryLevel { level in
+                guard ck_grouped_computes([shape]) else { return }
+                var conv = ck_grouped_conv()
+                conv.shape = shape
+                conv.strides = ck_strides(x: xStride.int64, y: yStride.int64, residual: 0)
+                ck_grouped_prepare(&conv, 2)
+                let packed = Floats(Int(ck_grouped_weights(&conv)))
+                let scratch = Floats(Int(conv.scratch), filledWith: .nan)
+                let rows = (problem.n * problem.outputSize.0).int64
+                for (begin, end) in [(rows / 3, rows), (0, rows / 3)] {
+                    ck_grouped_weight_gradient(
+                        &conv, wideX.pointer, wideY.pointer, begin, end, packed.pointer, scratch.pointer)
+                }
+                let actual = Floats(count, filledWith: .nan)
+                ck_grouped_unpack(&conv, packed.pointer, actual.pointer)
+                expectClose(actual, expected, tolerance: 2e-5, "\(problem), \(level)")
+                // Packed again, it is what it was.
+                let again = Floats(packed.count, filledWith: .nan)
+                ck_grouped_pack(&conv, actual.pointer, again.pointer)
+                let isPadded = problem.c % 16 != 0  // the lanes behind the last channel
+                #expect(isPadded || again.values == packed.values, "\(problem), \(level)")
+            }
+        }
+
+        /// Kernels, strides and groups that the kernel for small groups has no code for.
+        @Test func smallGroupsOfOtherKindsAreLeftToOthers() {
+            atEveryLevel { level in
+                func computes(_ change: (inout Case) -> Void) -> Bool {
+                    var problem = Case(n: 1, h: 9, w: 9, c: 32, o: 32, k: (3, 3), pad: (1, 1), groups: 4)
+                    change(&problem)
+                    return ck_grouped_computes([problem.shape])
+                }
+                #expect(computes { _ in } == (level != "portable"), "\(level)")
+                let changes: [(inout Case) -> Void] = [
+                    { $0.k = (5, 5) }, { $0.k = (3, 1) }, { $0.stride = (2, 1) }, { $0.stride = (3, 3) },
+                    { $0.dilation = (2, 2) }, { $0.groups = 1 }, { $0.groups = 16 }, { $0.o = 64 },
+                    { ($0.c, $0.o) = (48, 48) },
+                ]
+                for (index, change) in changes.enumerated() { #expect(!computes(change), "change \(index), \(level)") }
+            }
+        }
     }
 }

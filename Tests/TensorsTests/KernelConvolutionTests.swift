@@ -34,6 +34,23 @@ import Testing
         Case(
             input: [2, 15, 14, 8], outputs: 80,
             geometry: .init(kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 2)),
+        // Small groups: of 4, 8, 16 and 24, of a kernel that has no code of its own, of more outputs than inputs, few pixels.
+        Case(input: [2, 9, 11, 12], outputs: 12, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 3)),
+        Case(input: [2, 14, 9, 40], outputs: 40, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 5)),
+        Case(
+            input: [2, 14, 15, 40], outputs: 40,
+            geometry: .init(kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 5)),
+        Case(
+            input: [3, 13, 14, 48], outputs: 48,
+            geometry: .init(kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 3)),
+        Case(input: [2, 14, 9, 48], outputs: 48, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 2)),
+        Case(input: [2, 10, 9, 16], outputs: 16, geometry: .init(kernel: (5, 3), padding: (2, 1), groups: 2)),
+        Case(
+            input: [2, 11, 9, 16], outputs: 16,
+            geometry: .init(kernel: (5, 5), stride: (2, 2), padding: (2, 2), groups: 4)),
+        Case(input: [2, 10, 9, 9], outputs: 18, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 9)),
+        Case(input: [1, 4, 5, 24], outputs: 24, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 6)),
+        Case(input: [1, 4, 5, 12], outputs: 20, geometry: .init(kernel: (1, 1), groups: 2)),
     ]
 
     @Test(arguments: cases) func agreesWithOpenBLAS(_ test: Case) {

@@ -42,11 +42,6 @@ void ck_depthwise_backward_input_f32(const ck_conv2d_shape *shape, int64_t row_b
 void ck_depthwise_backward_weight_f32(const ck_conv2d_shape *shape, int64_t row_begin, int64_t row_end,
                                       const float *x, const float *dy, float *dweight);
 
-// Grouped convolution, direct, for small groups. Weights [groups, KH, KW, C / groups, O / groups] (the output channel
-// innermost). Output pixel rows in units of (n * OH + oh). bias may be null.
-void ck_grouped_forward_f32(const ck_conv2d_shape *shape, int64_t row_begin, int64_t row_end, const float *x,
-                            const float *weight, const float *bias, float *y);
-
 // Any groups, stride, dilation and padding by plain loops; weights [O, KH, KW, C / groups]. bias may be null.
 void ck_conv2d_forward_f32_ref(const ck_conv2d_shape *shape, const float *x, const float *weight, const float *bias,
                                float *y);

@@ -1,10 +1,15 @@
-// 3 x 3 grouped convolution for inference, of stride 1 or 2 and without dilation, for groups of as many input as output channels:
+// 3 x 3 grouped convolution, of stride 1 or 2 and without dilation, for groups of as many input as output channels:
 // whole vectors of them, or 4 or 8, so that a vector has whole groups.
 //
 //     ck_grouped_conv conv = {.shape = ..., .strides = ..., .epilogue = ...};
 //     ck_grouped_prepare(&conv, threads);
 //     ck_grouped_pack(&conv, weight, packed);                       // once, ck_grouped_weights(&conv) floats
 //     ck_grouped_run(&conv, &operands, begin, end, scratch);        // any ranges that cover 0 ..< conv.units
+//
+// and the gradient of its weights:
+//
+//     ck_grouped_weight_gradient(&conv, x, dy, begin, end, sums, scratch);   // any ranges of rows; sums begin with zeros
+//     ck_grouped_unpack(&conv, sums, dweight);
 #ifndef CK_GROUPED_H
 #define CK_GROUPED_H
 
@@ -28,7 +33,10 @@ typedef struct {
     int64_t row_parts;              // of an image
 } ck_grouped_conv;
 
-// Whether this kernel can compute it, and is the fastest.
+// Whether this kernel can compute it: vectors have 8 lanes at least, and a group 4, 8 or a multiple of 16 channels.
+bool ck_grouped_computes(const ck_conv2d_shape *shape);
+
+// Whether it can, and is the fastest for inference.
 bool ck_grouped_suits(const ck_conv2d_shape *shape);
 
 void ck_grouped_prepare(ck_grouped_conv *conv, int64_t threads);
@@ -39,7 +47,15 @@ int64_t ck_grouped_weights(const ck_grouped_conv *conv);
 // From [O, KH, KW, C / groups] to the packed layout.
 void ck_grouped_pack(const ck_grouped_conv *conv, const float *weight, float *packed);
 
+// The other way around.
+void ck_grouped_unpack(const ck_grouped_conv *conv, const float *packed, float *weight);
+
 // Computes units [begin, end).
 void ck_grouped_run(const ck_grouped_conv *conv, const ck_operands *operands, int64_t begin, int64_t end, float *scratch);
+
+// Adds to gradient, in the packed layout, the weights' gradient over the output pixel rows [begin, end) in units of
+// (n * OH + oh), from x and the output's gradient dy, with the strides of x and y. scratch as for ck_grouped_run.
+void ck_grouped_weight_gradient(const ck_grouped_conv *conv, const float *x, const float *dy, int64_t begin, int64_t end,
+                                float *gradient, float *scratch);
 
 #endif

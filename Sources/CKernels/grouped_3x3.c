@@ -1,4 +1,4 @@
-// Grouped convolution for inference: see grouped_fused_kernels.h.
+// 3 x 3 grouped convolution: see grouped_3x3_kernels.h.
 #include "CKernels.h"
 #include "epilogue.h"
 #include "integers.h"
@@ -8,10 +8,18 @@ enum {
     CK_GROUPED_PIXELS = 14,  // of a tile, at most
 };
 
-#define CK_FAMILY "grouped_fused_kernels.h"
+#define CK_FAMILY "grouped_3x3_kernels.h"
 #include "each_level.h"
 
 static int64_t grouped_lanes(ck_level level) { return level >= CK_LEVEL_AVX512 ? 16 : level == CK_LEVEL_AVX2 ? 8 : 4; }
+
+bool ck_grouped_computes(const ck_conv2d_shape *s) {
+    if (s->groups <= 1 || s->c != s->o || s->c % s->groups != 0) return false;
+    if (s->kh != CK_GROUPED_TAPS || s->kw != CK_GROUPED_TAPS || s->dilation_h != 1 || s->dilation_w != 1) return false;
+    if (s->stride_h != s->stride_w || s->stride_h > 2 || s->pad_top < 0 || s->pad_left < 0) return false;
+    const int64_t group = s->c / s->groups;
+    return grouped_lanes(ck_level_current()) >= 8 && (group == 4 || group == 8 || group % 16 == 0);
+}
 
 // GFLOP/s of one thread of a Zen 5, AVX-512 and AVX2, of this kernel, of Winograd's and of panels:
 //     groups of  4   56 x 56 x 128                161  49  27    85  45  28
@@ -27,11 +35,8 @@ static int64_t grouped_lanes(ck_level level) { return level >= CK_LEVEL_AVX512 ?
 // Two threads and single images, weights from afar: groups of 32 at 7 x 7 x 1024 331 and 300, as Winograd's are four times as many.
 // Multiply-adds of half the speed, as on a Zen 4, leave Winograd more of its gain.
 bool ck_grouped_suits(const ck_conv2d_shape *s) {
-    if (s->groups <= 1 || s->c != s->o || s->c % s->groups != 0) return false;
-    if (s->kh != CK_GROUPED_TAPS || s->kw != CK_GROUPED_TAPS || s->dilation_h != 1 || s->dilation_w != 1) return false;
-    if (s->stride_h != s->stride_w || s->stride_h > 2 || s->pad_top < 0 || s->pad_left < 0) return false;
+    if (!ck_grouped_computes(s)) return false;
     const int64_t lanes = grouped_lanes(ck_level_current()), pixels = s->n * s->oh * s->ow;
-    if (lanes < 8) return false;
     const bool is_wide = lanes == 16, is_fast = is_wide && ck_cores_current() == CK_CORES_ZEN5, is_strided = s->stride_h == 2;
     switch (s->c / s->groups) {
     case 4: return true;
@@ -91,8 +96,26 @@ void ck_grouped_pack(const ck_grouped_conv *conv, const float *weight, float *pa
                         *packed = first + i < s->c ? weight[(((first + i) * s->kh + kh) * s->kw + kw) * inputs + k] : 0;
 }
 
+void ck_grouped_unpack(const ck_grouped_conv *conv, const float *packed, float *weight) {
+    const ck_conv2d_shape *s = &conv->shape;
+    const int64_t lanes = grouped_lanes(conv->level), inputs = s->c / s->groups;
+    for (int64_t first = 0; first < s->c; first += lanes)
+        for (int64_t kh = 0; kh < s->kh; kh++)
+            for (int64_t k = 0; k < inputs; k++)
+                for (int64_t kw = 0; kw < s->kw; kw++, packed += lanes)
+                    for (int64_t i = 0; i < lanes && first + i < s->c; i++)
+                        weight[(((first + i) * s->kh + kh) * s->kw + kw) * inputs + k] = packed[i];
+}
+
 void ck_grouped_run(const ck_grouped_conv *conv, const ck_operands *operands, int64_t begin, int64_t end, float *scratch) {
     static void (*const table[])(const ck_grouped_conv *, const ck_operands *, int64_t, int64_t, float *) =
         CK_TABLE(ck_grouped_run);
     table[conv->level](conv, operands, begin, end, scratch);
+}
+
+void ck_grouped_weight_gradient(const ck_grouped_conv *conv, const float *x, const float *dy, int64_t begin, int64_t end,
+                                float *gradient, float *scratch) {
+    static void (*const table[])(const ck_grouped_conv *, const float *, const float *, int64_t, int64_t, float *, float *) =
+        CK_TABLE(ck_grouped_weight_gradient);
+    table[conv->level](conv, x, dy, begin, end, gradient, scratch);
 }
