@@ -288,7 +288,10 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         double products = (double)most_rows * (double)widest * (double)terms / 16;
         // AMX multiplies whole tiles, and splits every row.
         if (conv->amx) products = (double)ck_up(most_rows, CK_AMX_ROWS) * (double)(widest + 48) * (double)terms / 16;
-        const double floats = (double)widest * (double)terms + (double)most_rows * (double)s->c;
+        // Each thread normalizes all of its rows (DenseNet's last layers, 49 x 512 x 128, panels and rows: 24.6 and 22.6 us); a mere
+        // factor costs less than rows of which each thread reads all weights (49 x 440 x 440: 43 and 50).
+        const bool normalizes = ck_packed_changes_rows(conv) && conv->prologue != CK_PROLOGUE_IMAGE_SCALE;
+        const double floats = (double)widest * (double)terms + (double)most_rows * (double)(normalizes ? 4 * s->c : s->c);
         const double cost = products + floats / 4;
         if (parts > 1 && cost >= best) continue;
         best = cost;
