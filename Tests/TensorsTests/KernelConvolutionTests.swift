@@ -18,6 +18,9 @@ import Testing
         Case(input: [1, 12, 9, 18], outputs: 21, geometry: .init(kernel: (3, 3), padding: (2, 0))),
         Case(input: [2, 8, 9, 7], outputs: 5, geometry: .init(kernel: (5, 3), padding: (2, 1))),
         Case(input: [2, 11, 9, 6], outputs: 9, geometry: .init(kernel: (3, 3), padding: (2, 2), dilation: (2, 2))),
+        // So few pixels that Winograd's weights are not worth it, and none are.
+        Case(input: [1, 7, 7, 20], outputs: 34, geometry: .init(kernel: (3, 3), padding: (1, 1))),
+        Case(input: [1, 5, 5, 20], outputs: 34, geometry: .init(kernel: (3, 3), padding: (1, 1))),
         // Strides, by way of phases: also those with phases without taps, pixels beyond the last window, and unequal axes.
         Case(input: [2, 14, 17, 10], outputs: 12, geometry: .init(kernel: (3, 3), stride: (2, 2), padding: (1, 1))),
         Case(input: [2, 15, 13, 12], outputs: 35, geometry: .init(kernel: (1, 1), stride: (2, 2))),
@@ -63,7 +66,8 @@ import Testing
         Self.compare([x, weight, bias], "\(test)") { $0[0].conv2d($0[1], bias: $0[2], g) }
     }
 
-    @Test(arguments: [[65, 7, 3], [2, 50, 37, 70], [400, 96, 130]]) func linearAgreesWithOpenBLAS(_ sizes: [Int]) {
+    @Test(arguments: [[65, 7, 3], [40, 30, 20], [2, 50, 37, 70], [400, 96, 130]])
+    func linearAgreesWithOpenBLAS(_ sizes: [Int]) {
         var source = RandomSource(seed: 5)
         let (inputs, outputs) = (sizes[sizes.count - 2], sizes.last!)
         let x = Tensor.random(Array(sizes.dropLast()), using: &source)
