@@ -47,6 +47,8 @@ import Testing
             input: [3, 13, 14, 48], outputs: 48,
             geometry: .init(kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 3)),
         Case(input: [2, 14, 9, 48], outputs: 48, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 2)),
+        // So many pixels that the threads share them.
+        Case(input: [4, 28, 30, 40], outputs: 40, geometry: .init(kernel: (3, 3), padding: (1, 1), groups: 5)),
         Case(input: [2, 10, 9, 16], outputs: 16, geometry: .init(kernel: (5, 3), padding: (2, 1), groups: 2)),
         Case(
             input: [2, 11, 9, 16], outputs: 16,
