@@ -33,14 +33,20 @@ bool ck_grouped_computes(const ck_conv2d_shape *s) {
 //               32    7 x  7 x 1024               260 316 249
 //                    14 x 14 x 1024, stride 2     224   -  245
 // Two threads and single images, weights from afar: groups of 32 at 7 x 7 x 1024 331 and 300, as Winograd's are four times as many.
-// Multiply-adds of half the speed, as on a Zen 4, leave Winograd more of its gain.
+// Multiply-adds of half the speed, as on a Zen 4, leave Winograd more of its gain:
+//     groups of  8   28 x 28 x 256                103 103  45
+//                    14 x 14 x 208                102  79  45, 8 images 98 86 45
+//                    56 x 56 x 256, stride 2       74   -  44
+//               16    7 x  7 x 400                107  80 110
+// Two threads within RegNet-X-400mf, this kernel and panels, us: groups of 16 at 7 x 7 x 400 34 and 33, strided ones to it 39 and 36, to
+// 14 x 14 x 160 53 and 55, to 28 x 28 x 64 80 and 84.
 bool ck_grouped_suits(const ck_conv2d_shape *s) {
     if (!ck_grouped_computes(s)) return false;
-    const int64_t lanes = grouped_lanes(ck_level_current()), pixels = s->n * s->oh * s->ow;
+    const int64_t lanes = grouped_lanes(ck_level_current()), image_pixels = s->oh * s->ow, pixels = s->n * image_pixels;
     const bool is_wide = lanes == 16, is_fast = is_wide && ck_cores_current() == CK_CORES_ZEN5, is_strided = s->stride_h == 2;
     switch (s->c / s->groups) {
     case 4: return true;
-    case 8: return is_strided || pixels <= 200 || is_fast;
+    case 8: return is_strided || image_pixels <= 200 || is_fast;
     case 16: return is_wide && (is_strided || pixels <= 64);
     case 32: return is_fast && !is_strided && pixels <= 64;
     }

@@ -16,7 +16,7 @@ extension KernelTests {
                 let s = problem.shape
                 let weight = random.floats(Int(s.o * s.kh * s.kw * (s.c / s.groups)))
                 atEveryLevel { level in
-                    if kernel == .grouped, !ck_grouped_suits([s]) { return }
+                    if kernel == .grouped, !ck_grouped_computes([s]) { return }
                     var layouts: Set<[Float]> = []
                     for (threads, size) in [(1, 20), (2, 20), (2, 7), (3, 57), (8, 224)] {
                         let (whole, inParts) = packings(

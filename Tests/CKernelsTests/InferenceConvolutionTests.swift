@@ -21,7 +21,7 @@ extension KernelTests {
                 let expected = operands.expected(guardValue)
                 // For other cores seven products are not faster than eight.
                 atEveryLevel(choosingFor: kernel == .strassen ? CK_CORES_ZEN4 : ck_cores_current()) { level in
-                    if kernel == .grouped, !ck_grouped_suits([problem.shape]) { return }
+                    if kernel == .grouped, !ck_grouped_computes([problem.shape]) { return }
                     if kernel == .amx, level != "amx" { return }
                     var first: Floats?
                     for threads: Int64 in 1...4 {
