@@ -47,10 +47,15 @@ final class PlanCache: @unchecked Sendable {
         /// The latest last.
         var entries: [(key: Key, entry: Entry)] = []
         var weights = PackedWeightCache()
+        /// The plans that took the place of others.
+        var replacements = 0
     }
 
     /// Plans for more sizes than this take the place of the oldest.
     private static let capacity = 8
+    /// Replacements after which memory that nobody uses goes back to the system: blocks of ever other sizes leave gaps in the
+    /// heap, which grew by a fifth over 20,000 runs of changing sizes.
+    private static let replacementsBeforeReturn = 64
 
     private let state = Mutex(State())
 
@@ -80,7 +85,11 @@ final class PlanCache: @unchecked Sendable {
                 return nil
             }
             let plan = Self.makePlan(module, key, state.weights)
-            if state.entries.count == Self.capacity { state.entries.removeFirst() }
+            if state.entries.count == Self.capacity {
+                state.entries.removeFirst()
+                state.replacements += 1
+                if state.replacements % Self.replacementsBeforeReturn == 0 { Engine.returnFreeMemory() }
+            }
             state.entries.append((key, plan.map(Entry.plan) ?? .none))
             return plan.map { ($0, state.wantsGradients) }
         }
