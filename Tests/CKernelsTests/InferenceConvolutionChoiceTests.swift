@@ -173,6 +173,8 @@ extension KernelTests {
                     let (isVector, isWide) = (level != "portable", level == "avx512" || level == "amx")
                     #expect(suits(4) == isVector && suits(4, size: 56) == isVector, "\(level)")
                     #expect(suits(8, size: 14) == isVector && suits(8, size: 28, stride: 2) == isVector, "\(level)")
+                    // However many images: their tiles are cut at the same edges.
+                    #expect(suits(8, size: 14) { $0.n = 8 } == isVector, "\(level)")
                     let isFast = isWide && cores == CK_CORES_ZEN5
                     #expect(suits(8, size: 28) == isFast && suits(32) == isFast, "\(level)")
                     #expect(suits(16) == isWide && suits(16, size: 28, stride: 2) == isWide, "\(level)")
