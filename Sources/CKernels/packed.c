@@ -1,4 +1,7 @@
 // Packed convolution: what is chosen once per problem; see packed_kernels.h for the work.
+#include <float.h>
+#include <math.h>
+
 #include "CKernels.h"
 #include "epilogue.h"
 #include "integers.h"
@@ -31,8 +34,33 @@ static int64_t ck_amx_steps(const ck_packed_conv *conv) {
     return ck_packed_segments(conv) * (ck_up(ck_packed_length(conv), CK_AMX_TERMS) / CK_AMX_TERMS);
 }
 
-// The floats of an output channel's packed weights.
+// Terms that are multiplied in pairs come in triples, of which so many terms are a chunk: see paired_kernels.h.
+enum { CK_PAIRED_CHUNK = 48 };
+
+static int64_t ck_paired_triples(int64_t terms) {
+    return (terms + 2) / 3;
+}
+
+// Where a term's weights lie among a panel's.
+static int64_t ck_paired_position(int64_t terms, int64_t k) {
+    const int64_t chunk = k - k % CK_PAIRED_CHUNK, third = ck_paired_triples(ck_least(CK_PAIRED_CHUNK, terms - chunk));
+    return chunk + (k - chunk) % third * 3 + (k - chunk) / third;
+}
+
+// The same for products of any kind but AMX's.
+static int64_t ck_packed_position(const ck_packed_conv *conv, int64_t k) {
+    return conv->paired ? ck_paired_position(ck_packed_terms(conv), k) : k;
+}
+
+// The distance of rows that lie in chunks, not a multiple of 4096 bytes: see ck_packed_copies.
+static int64_t ck_paired_stride(const ck_packed_conv *conv) {
+    const int64_t terms = ck_up(ck_packed_terms(conv), CK_PAIRED_CHUNK);
+    return terms % 512 == 0 ? terms + 16 : terms;
+}
+
+// The floats of an output channel's packed weights. Behind those in triples lie two constants.
 static int64_t ck_packed_column(const ck_packed_conv *conv) {
+    if (conv->paired) return 3 * ck_paired_triples(ck_packed_terms(conv)) + 2;
     return conv->amx ? ck_amx_steps(conv) * CK_AMX_TERMS / 2 * CK_AMX_PARTS : ck_packed_terms(conv);
 }
 
@@ -101,7 +129,7 @@ static int64_t ck_packed_panel_part(const ck_packed_conv *conv, int64_t part) {
 // Whether rows are copied before they are multiplied: those that are a multiple of 4096 bytes apart share so few sets of the
 // first-level cache that a tile's rows drive each other out (1024 to 256, one thread: 107 GFLOP/s, with copies 115).
 static bool ck_packed_copies(const ck_packed_conv *conv) {
-    if (conv->amx) return false;
+    if (conv->amx || conv->paired) return false;
     const ck_conv2d_shape *s = &conv->shape;
     // Of Strassen's seven products three read these rows, which is worth copying them for some panels only.
     const int64_t least = conv->strassen ? 8 * conv->panel * conv->panel_parts : 64;
@@ -158,7 +186,8 @@ static int64_t ck_strassen_stride(const ck_packed_conv *conv) {
 // Where the parts of the scratch begin, in floats, each on a cache line; the padding is first.
 typedef struct {
     int64_t segments, length;
-    int64_t pointers, y_rows, inputs, sums, bias, weights, row_sums, weight_sums, tiles, end;
+    int64_t pointers, y_rows, inputs, sums, bias, weights, row_sums, weight_sums, tiles;
+    int64_t paired_rows, paired_products, paired_inverses, end;
 } ck_packed_scratch;
 
 static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratch *parts) {
@@ -184,11 +213,15 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
     parts->bias = parts->sums + sums;
     parts->weights = parts->bias + ck_up(conv->panel, 16);
     parts->row_sums = parts->weights + (conv->scales_weights ? ck_up(ck_packed_conv_weights(conv), 16) : 0);
-    parts->weight_sums = parts->tiles = parts->end = parts->row_sums;
+    parts->weight_sums = parts->tiles = parts->paired_rows = parts->end = parts->row_sums;
     if (conv->strassen) {
         parts->weight_sums += 4 * rows / 2 * ck_strassen_stride(conv);
         parts->end = parts->weight_sums + 2 * 4 * ck_strassen_stride(conv) * conv->panel;
     }
+    parts->paired_products = parts->paired_rows + (conv->paired ? rows * ck_paired_stride(conv) : 0);
+    // A tile's are written as one vector.
+    parts->paired_inverses = parts->paired_products + (conv->paired ? ck_up(rows + 16, 16) : 0);
+    if (conv->paired) parts->end = parts->paired_inverses + ck_up(rows + 16, 16);
     if (conv->amx)
         parts->end += (conv->tile_block + 2) * ((amx_steps + amx_parts - 1) / amx_parts) * CK_AMX_PARTS * CK_AMX_TILE;
 }
@@ -197,32 +230,26 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
 #include "each_level.h"
 
 // Whether Strassen's seven products are possible and faster than eight, for so many rows in a unit. An eighth of the time
-// is saved. Some of it is taken by the results of products (the more, the fewer terms they have), the sums of rows and the
-// first panels' sums of weights (the more, the fewer pairs of panels follow), and by low tiles. Fitted to one thread of a
-// Zen 4, rows x terms x outputs, the time of eight products over that of seven: 196 x 960 x 384 1.10, x 128 1.06, x 64 1.01;
-// 196 x 256 x 256 1.07, x 128 1.04; 196 x 128 x 256 1.04, x 128 1.02; 196 x 96 x 256 1.01; 49 x 960 x 384 1.05, x 128 1.00;
-// 49 x 192 x 384 1.03; 25 x 960 x 384 1.00. With the smaller tiles of 16 registers, whose sums pass through the caches
-// more often, never (Zen 3: 196 x 256 x 1024 90 to 76 GFLOP/s). Nor where the additions take the multiply-adds' ports (Xeon of
-// 2023, GFLOP/s of seven and of eight: 196 x 1024 x 256 142 and 165, 197 x 768 x 3072 156 and 174, 49 x 2048 x 512 113 and 180;
-// 180 would be the most without any sums of rows and weights).
+// is saved; sums of rows and of weights, and the results of products, take some of it. A Zen 5 multiplies so fast that sums and
+// results, which come from the caches, must be few beside the products: there rows must be many and panels not few (one
+// thread, weights from afar, rows x terms x outputs, the time of eight products over that of seven: 49 x 512 x 2048 0.97,
+// x 2048 x 512 0.93; 98 x 384 x 1536 1.04, x 1536 x 384 0.98; 196 x 256 x 1024 1.02, x 128 x 512 0.99, x 256 x 128 0.95, x 768 x
+// 3072 1.04; 784 x 512 x 512 1.03; 3136 x 128 x 512 0.99, x 256 x 128 0.98, x 256 x 256 1.02). Within models gains are smaller; of a
+// single image's 14 x 14 they are losses up to 512 terms (Swin-T 1 %, Swin-v2-S 1 %, Swin-B 2 to 4 %).
 //
-// A Zen 5 has multiplied twice as fast when sums and results, which come from the caches, take the same time: there rows must be
-// many and panels not few (one thread, weights from afar, rows x terms x outputs, the time of eight products over that of seven:
-// 49 x 512 x 2048 0.97, x 2048 x 512 0.93; 98 x 384 x 1536 1.04, x 1536 x 384 0.98; 196 x 256 x 1024 1.02, x 128 x 512 0.99, x
-// 256 x 128 0.95, x 768 x 3072 1.04; 784 x 512 x 512 1.03; 3136 x 128 x 512 0.99, x 256 x 128 0.98, x 256 x 256 1.02). Within models
-// gains are smaller; of a single image's 14 x 14 they are losses up to 512 terms (Swin-T 1 %, Swin-v2-S 1 %, Swin-B 2 to 4 %).
+// With the smaller tiles of 16 registers, whose sums pass through the caches more often, never (Zen 3: 196 x 256 x 1024 90 to
+// 76 GFLOP/s). Nor where the additions take the multiply-adds' ports (Xeon of 2023, GFLOP/s of seven and of eight: 196 x 1024 x
+// 256 142 and 165, 197 x 768 x 3072 156 and 174, 49 x 2048 x 512 113 and 180; 180 would be the most without any sums of rows and
+// weights). A Zen 4 does more with its additions: see ck_paired_suits.
 static bool ck_strassen_suits(const ck_packed_conv *conv, int64_t rows) {
     const ck_conv2d_shape *s = &conv->shape;
-    if (conv->level != CK_LEVEL_AVX512 || ck_cores_current() == CK_CORES_INTEL || !conv->mixes_rows) return false;
+    if (conv->level != CK_LEVEL_AVX512 || ck_cores_current() != CK_CORES_ZEN5 || !conv->mixes_rows) return false;
     if (s->kh != 1 || s->kw != 1 || s->groups != 1 || s->c % 2 != 0) return false;
     // Only rows of the same image are mixed.
     if (s->n > 1 && s->n % conv->row_parts != 0) return false;
     const int64_t image_rows = ck_least(rows, s->oh * s->ow), height = image_rows / ck_packed_paired_tiles(conv, image_rows);
     const int64_t pairs = s->o / (2 * conv->panel * conv->panel_parts);
-    if (height < 8 || pairs < 2) return false;
-    if (ck_cores_current() == CK_CORES_ZEN5) return rows >= 160 && s->c >= (rows < 300 ? 768 : 192) && pairs >= 4;
-    const int64_t thousandths = 9000 / s->c + (45 + 4600 / rows) / pairs + (height < 10 ? 25 : 0);
-    return thousandths < 100;
+    return height >= 8 && pairs >= 4 && rows >= 160 && s->c >= (rows < 300 ? 768 : 192);
 }
 
 // Whether products of AMX's tiles are possible and faster than multiply-adds of vectors, for so many rows in all. For few rows
@@ -246,6 +273,20 @@ static bool ck_amx_suits(const ck_packed_conv *conv, int64_t rows, int64_t threa
     return rows >= 192 && rows * terms * outputs >= 18 << 20 && (threads == 1 || outputs >= 2 * terms);
 }
 
+// Whether terms are multiplied in pairs: see paired_kernels.h. It depends on the weights' shape alone, so that images of every
+// size share them, and rows and outputs must be long and many enough to pay for what is done to rows and results (one thread of a
+// Zen 4, 784 rows x terms x outputs, GFLOP/s of direct products and in pairs: x 24 x 96 106 and 103, x 24 x 128 107 and 110;
+// x 32 x 64 107 and 105, x 32 x 96 109 and 115; x 64 x 40 98 and 91, x 64 x 64 112 and 123; x 96 x 32 111 and 121; x 256 x 16 112
+// and 102, x 256 x 192 116 and 159; two threads, 49 x 2048 x 1024 229 and 321, 196 x 512 x 1024 230 and 331, 14 x 14 outputs of
+// 3 x 3 x 256 and stride 2 228 and 306).
+static bool ck_paired_suits(const ck_packed_conv *conv) {
+    const ck_conv2d_shape *s = &conv->shape;
+    if (conv->level != CK_LEVEL_AVX512 || s->groups != 1) return false;
+    if (conv->weight_layout != CK_WEIGHTS_ANY) return conv->weight_layout == CK_WEIGHTS_PAIRED;
+    const int64_t terms = ck_packed_terms(conv);
+    return ck_cores_current() == CK_CORES_ZEN4 && terms >= 24 && s->o >= 32 && terms * s->o >= 3072;
+}
+
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     static const int64_t tiles[] = {4, 6, 12, 12}, panels[] = {8, 16, 32, 32}, grains[] = {4, 8, 8, 8};
     const ck_conv2d_shape *s = &conv->shape;
@@ -261,6 +302,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->tile = CK_AMX_ROWS;
         conv->panel = conv->grain = 2 * CK_AMX_ROWS;
     }
+    conv->paired = ck_paired_suits(conv);
+    if (conv->paired) conv->grain = 16;
     conv->panels = s->groups * ((og + conv->panel - 1) / conv->panel);
 
     // Rows or panels are split among the threads, whichever makes the slowest thread's work shorter: the products of its
@@ -290,7 +333,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         if (conv->amx) products = (double)ck_up(most_rows, CK_AMX_ROWS) * (double)(widest + 48) * (double)terms / 16;
         // Each thread normalizes all of its rows (DenseNet's last layers, 49 x 512 x 128, panels and rows: 24.6 and 22.6 us); a mere
         // factor costs less than rows of which each thread reads all weights (49 x 440 x 440: 43 and 50).
-        const bool normalizes = ck_packed_changes_rows(conv) && conv->prologue != CK_PROLOGUE_IMAGE_SCALE;
+        const bool normalizes =
+            (ck_packed_changes_rows(conv) && conv->prologue != CK_PROLOGUE_IMAGE_SCALE) || conv->paired;
         const double floats = (double)widest * (double)terms + (double)most_rows * (double)(normalizes ? 4 * s->c : s->c);
         const double cost = products + floats / 4;
         if (parts > 1 && cost >= best) continue;
@@ -302,16 +346,16 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
 
     const int64_t weights = ck_packed_conv_weights(conv) / conv->panel_parts;
     const int64_t unit_rows = (rows + conv->row_parts - 1) / conv->row_parts;
-    conv->strassen = !conv->amx && ck_strassen_suits(conv, unit_rows);
+    conv->strassen = !conv->amx && !conv->paired && ck_strassen_suits(conv, unit_rows);
     // A scaled copy of the weights where one of the rows would take longer (12544 x 32 to 16, one thread: 158 us, with scaled
     // rows 205; 196 x 240 to 80: 77 and 74).
-    conv->scales_weights =
-        conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && !conv->amx && unit_rows >= 8 * s->o;
+    conv->scales_weights = conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && !conv->amx &&
+                           !conv->paired && unit_rows >= 8 * s->o;
     const int64_t image_rows = conv->strassen ? ck_least(unit_rows, s->oh * s->ow) : unit_rows;
     const int64_t most_tiles = ck_packed_image_tiles(conv, image_rows) * (unit_rows / ck_most(1, image_rows));
     // Where few tiles go by, weights from afar take longest to come: better panel by panel, with the next one on its way (one
     // thread of a Zen 3, 49 x 300 x 400: 238 us with rows first, 164 so; 49 x 256 x 256: 90 and 73; 196 x 300 x 400: the same).
-    conv->rows_first = !conv->strassen && !conv->amx && weights <= (most_tiles <= 20 ? 16 : 128) * 1024;
+    conv->rows_first = !conv->strassen && !conv->amx && !conv->paired && weights <= (most_tiles <= 20 ? 16 : 128) * 1024;
     if (conv->rows_first) {
         // A call for every tile would take a good part of a short sum's time; but what is kept for the tiles of a block should
         // stay in the first-level cache. Where there is nothing to prepare for them, 32 (one thread of a Zen 5, 8 and 32: 12544 x
@@ -322,13 +366,16 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         const int64_t kept = conv->tile * ((keeps_rows ? s->c : 0) + (keeps_sums ? CK_PACKED_SUMS * conv->panel : 0));
         conv->tile_block = ck_most(1, ck_least(ck_packed_has_even_rows(conv) ? 32 : 8, 6144 / ck_most(1, kept)));
         conv->k_block = terms;
+    } else if (conv->paired) {
+        // Half of the second-level cache for rows (no other division is more than 2 % faster).
+        conv->tile_block = ck_most(1, ck_least(24, 128 * 1024 / (conv->tile * terms)));
+        conv->k_block = 1536;
     } else if (conv->strassen) {
-        // More rows' sums would not stay in the second-level cache (3136 x 256 x 256: 119 GFLOP/s with 128 tiles a block, 122
-        // with 8 to 24). Sums that come in parts are kept for all panels: 257 x 1280 x 5120 117 in two parts, 123 in one. But on
-        // a Zen 5 a megabyte of sums of weights comes late: 196 x 2048 x 512 240 in one part and 265 in two, x 1536 x 384 245
-        // and 266, x 1280 x 1280 277 and 271.
+        // More rows' sums would not stay in the second-level cache (one thread of a Zen 4, 3136 x 256 x 256: 119 GFLOP/s with 128
+        // tiles a block, 122 with 8 to 24). A megabyte of sums of weights comes late (a Zen 5, 196 x 2048 x 512 240 in one part and
+        // 265 in two, x 1536 x 384 245 and 266, x 1280 x 1280 277 and 271).
         conv->tile_block = 24;
-        conv->k_block = ck_cores_current() == CK_CORES_ZEN5 ? 1280 : 2048;
+        conv->k_block = 1280;
     } else if (conv->amx) {
         // As many tiles as the second-level cache has room for beside a panel: also where it has room for all weights, if these
         // come from afar for so few tiles that all are in the block, and are worth splitting the tiles' rows with the first panel

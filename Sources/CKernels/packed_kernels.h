@@ -7,8 +7,8 @@
 //                                                 epilogue
 //
 // so that the part of a panel stays in the first-level cache while the tiles go by. Where all panels of a unit have room in
-// the second-level cache (rows_first), panels are the innermost loop instead, and a tile's input stays in the first. Pairs of
-// tiles and of panels may be multiplied together: see strassen_kernels.h.
+// the second-level cache (rows_first), panels are the innermost loop instead, and a tile's input stays in the first. Terms
+// may be multiplied in pairs, paired_kernels.h, and so may tiles and panels, strassen_kernels.h.
 #include "activations.h"
 #include "packed_tile.h"
 #include "transpose.h"
@@ -87,6 +87,7 @@ typedef struct {
     float *bias;                     // of the last panel, or of all if there is none
     float *row_sums, *weight_sums;   // S, and two places for T: see strassen_kernels.h
     float *tiles;                    // rows in tiles of AMX: see amx_kernels.h
+    float *paired_rows, *paired_products, *paired_inverses;  // see paired_kernels.h
     int64_t amx_steps;               // of such tiles, for a row's terms
     ck_packed_panel first_panel;     // of the unit
     int64_t group_inputs, group_outputs;
@@ -338,7 +339,17 @@ static void finish(const ck_packed_run *run, const float *sums, int64_t width, i
     }
 }
 
+// A panel's bias, or zeros.
+#define packed_bias CK_NAME(packed_bias)
+static const float *packed_bias(const ck_packed_run *run, ck_packed_panel panel) {
+    if (!run->operands->bias) return run->bias;
+    if (panel.cols == panel.width) return run->operands->bias + panel.o;
+    v_copy(run->bias, run->operands->bias + panel.o, panel.cols);
+    return run->bias;
+}
+
 #if CK_VL == 16
+#include "paired_kernels.h"
 #include "strassen_kernels.h"
 #endif
 
@@ -402,11 +413,7 @@ static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64
         panels = many ? ck_most(1, ck_least(most, ck_least(run->full_panels, panel_end) - p)) : 1;
         const int64_t o = panel.o, cols = panel.cols, width = panel.width;
         const float *weight = run->weights + panel.weights;
-        const float *bias = run->bias;
-        if (operands->bias && cols == width)
-            bias = operands->bias + o;
-        else if (operands->bias)
-            v_copy(run->bias, operands->bias + o, cols);
+        const float *bias = packed_bias(run, panel);
         for (int64_t k = 0; k < segments; k += step) {
             const int64_t count = segments - k < step ? segments - k : step;
             for (int64_t part = 0; part < parts; part++) {
@@ -488,6 +495,9 @@ static void prepare_rows(const ck_packed_run *run, const ck_packed_block *block,
         const int64_t row = ck_packed_tile_row(block, t);
         point_at_tile(run, row, ck_packed_tile_row(block, t + 1) - row, row - block->row);
     }
+#if CK_VL == 16
+    if (run->conv->paired) pair_rows(run, block, tile_end);
+#endif
     if (run->extras->y_rows)
         for (int64_t i = 0; i < block->rows; i++) run->y_rows[i] = run->extras->y_rows[block->row + i];
 }
@@ -509,7 +519,8 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.full_panels = ck_packed_full_panels(conv, run.group_outputs);
     run.step = run.length >= conv->k_block ? 1 : conv->k_block / run.length;
     run.parts = ck_packed_parts(conv, conv->amx ? run.amx_steps * CK_AMX_TERMS : run.length);
-    run.even_rows = ck_packed_has_even_rows(conv) && !run.extras->x_rows && !conv->strassen && !conv->amx;
+    run.even_rows = ck_packed_has_even_rows(conv) && !run.extras->x_rows && !conv->strassen && !conv->amx &&
+                    !conv->paired;
     run.direct = ck_epilogue_clamps(&conv->epilogue, &run.low, &run.high);
     for (int64_t i = 0; i < parts.pointers; i++) scratch[i] = run.extras->padding ? run.extras->padding[i % s->c] : 0;
     run.padding = scratch;
@@ -521,6 +532,9 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
     run.row_sums = scratch + parts.row_sums;
     run.weight_sums = scratch + parts.weight_sums;
     run.tiles = scratch + parts.tiles;
+    run.paired_rows = scratch + parts.paired_rows;
+    run.paired_products = scratch + parts.paired_products;
+    run.paired_inverses = scratch + parts.paired_inverses;
     for (int64_t i = 0; i < conv->panel; i++) run.bias[i] = 0;
     run.weights = operands->weight;
     if (conv->scales_weights) {
@@ -567,6 +581,12 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
             block.rows = ck_packed_tile_row(&block, tile_end) - block.row;
             prefetch_inputs(&run, &block, tile_end, panel_end - panel_begin, block.tile == first);
             if (!is_prepared) prepare_rows(&run, &block, tile_end);
+#if CK_VL == 16
+            if (conv->paired) {
+                paired_block(&run, &block, tile_end, panel_begin, panel_end);
+                continue;
+            }
+#endif
             packed_block(&run, &block, tile_end, panel_begin, panel_end);
         }
     }
@@ -581,7 +601,14 @@ static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, cons
     for (int64_t p = begin; p < end; p++) {
         const ck_packed_panel panel = ck_packed_panel_at(conv, p);
         float *to = packed + panel.weights;
-        transpose_matrix(weight + panel.o * terms, terms, panel.cols, terms, to, panel.width, false);
+        const float *from = weight + panel.o * terms;
+#if CK_VL == 16
+        if (conv->paired) {
+            paired_pack(from, terms, panel.cols, to, panel.width);
+            continue;
+        }
+#endif
+        transpose_matrix(from, terms, panel.cols, terms, to, panel.width, false);
         if (panel.cols == panel.width) continue;
         for (int64_t k = 0; k < terms; k++)
             for (int64_t c = panel.cols; c < panel.width; c++) to[k * panel.width + c] = 0;
@@ -596,7 +623,15 @@ static void CK_NAME(ck_packed_conv_unpack_panels)(const ck_packed_conv *conv, co
 #endif
     for (int64_t p = begin; p < end; p++) {
         const ck_packed_panel panel = ck_packed_panel_at(conv, p);
-        transpose_matrix(packed + panel.weights, panel.width, terms, panel.cols, weight + panel.o * terms, terms, false);
+        const float *from = packed + panel.weights;
+        float *to = weight + panel.o * terms;
+#if CK_VL == 16
+        if (conv->paired) {
+            paired_unpack(from, panel.width, terms, panel.cols, to);
+            continue;
+        }
+#endif
+        transpose_matrix(from, panel.width, terms, panel.cols, to, terms, false);
     }
 }
 
@@ -613,10 +648,16 @@ static void CK_NAME(ck_packed_conv_pack_view)(const ck_packed_conv *conv, const 
             const float *from = view->first + tap / s->kw * view->kh + tap % s->kw * view->kw + i * view->input;
             for (int64_t p = begin; p < end; p++) {
                 const ck_packed_panel panel = ck_packed_panel_at(conv, p);
-                float *to = packed + panel.weights + (tap * inputs + i) * panel.width;
+                float *to = packed + panel.weights + ck_packed_position(conv, tap * inputs + i) * panel.width;
                 v_copy(to, from + panel.group * view->group + panel.first, panel.cols);
                 for (int64_t c = panel.cols; c < panel.width; c++) to[c] = 0;
             }
         }
     }
+#if CK_VL == 16
+    for (int64_t p = begin; p < end && conv->paired; p++) {
+        const ck_packed_panel panel = ck_packed_panel_at(conv, p);
+        paired_complete(packed + panel.weights, ck_packed_terms(conv), panel.width);
+    }
+#endif
 }

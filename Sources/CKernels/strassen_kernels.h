@@ -15,8 +15,8 @@
 //
 // The S are computed once for a block of tiles and a part of the terms. The T of two panels are computed while the two
 // panels before them are multiplied, some vectors with each product, where the additions and stores fill what the
-// multiply-adds leave free (one thread, 196 x 512 x 1024: 125 to 128 GFLOP/s; 49 x 1024 x 2048, where they would cost as
-// much as the eighth product: 116 to 124). For AVX-512 alone: see ck_strassen_suits.
+// multiply-adds leave free (one thread of a Zen 4, 196 x 512 x 1024: 125 to 128 GFLOP/s; 49 x 1024 x 2048, where they would cost as
+// much as the eighth product: 116 to 124). For a Zen 5: see ck_strassen_suits.
 
 enum { CK_S1, CK_S2, CK_S3, CK_S4, CK_A11, CK_A12, CK_A22 };
 enum { CK_T1, CK_T2, CK_T3, CK_T4, CK_B11, CK_B21, CK_B22 };
@@ -324,18 +324,17 @@ static ck_strassen_weights strassen_weights(const ck_packed_run *run, ck_strasse
 
 // Pairs of full panels from panel_begin on, for a block of pairs of tiles; returns the panel behind them.
 //
-// The two places of the T take turns; behind the last panels come the first ones again, for the unit's next block of tiles. If
-// there are no more than two pairs of panels and parts of the terms, each has its place, and its T are computed once.
+// The two places of the T take turns; behind the last panels come the first ones again, for the unit's next block of tiles.
 #define strassen_block CK_NAME(strassen_block)
 static int64_t strassen_block(const ck_packed_run *run, ck_packed_block *block, int64_t tile_end, int64_t panel_begin,
                               int64_t panel_end, ck_packed_panel *panel) {
     const int64_t pairs = (ck_least(run->full_panels, panel_end) - panel_begin) / 2, count = pairs * run->parts;
     if (pairs <= 0) return panel_begin;
     const ck_packed_panel first = *panel;
-    const bool begins = block->tile == 0, ends = tile_end == block->tiles, stay = count <= 2;
-    int64_t place = stay ? 0 : block->weight_sums;
+    const bool ends = tile_end == block->tiles;
+    int64_t place = block->weight_sums;
     ck_strassen_weights next = strassen_weights(run, strassen_part(run, 0), first, place);
-    if (begins)
+    if (block->tile == 0)
         for (int64_t i = 0; i < next.count; i += CK_VL) add_weights(&next, i);
     for (int64_t k = 0, number = 0; k < run->parts; k++) {
         const ck_strassen_part part = strassen_part(run, k);
@@ -348,11 +347,10 @@ static int64_t strassen_block(const ck_packed_run *run, ck_packed_block *block, 
             const ck_strassen_weights these = next;
             for (int i = 0; i < 2; i++) *panel = ck_packed_panel_next(run->conv, run->group_outputs, run->column, *panel);
             const bool in_part = p + 1 < pairs, is_last = ++number == count;
-            place = stay ? number % count : 1 - place;
+            place = 1 - place;
             next = strassen_weights(run, strassen_part(run, in_part ? k : (k + 1) % run->parts),
                                     in_part ? *panel : first, place);
-            const bool adds_next = stay ? begins && !is_last : !(ends && is_last);
-            strassen_panels(run, block, tile_end, part, panels, &these, &next, adds_next, run->sums + kept);
+            strassen_panels(run, block, tile_end, part, panels, &these, &next, !(ends && is_last), run->sums + kept);
         }
     }
     block->weight_sums = place;

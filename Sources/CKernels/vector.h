@@ -104,13 +104,17 @@ CK_INLINE vf v_max(vf a, vf b) { return a > b ? a : b; }
 CK_INLINE vf v_min(vf a, vf b) { return a < b ? a : b; }
 CK_INLINE vf v_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 
-// The sum of all lanes.
+// The sum of all lanes: of halves, one after the other.
 CK_INLINE float v_sum(vf x) {
-    float sum[CK_VL];
-    v_store(sum, x);
-    for (int width = CK_VL / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) sum[i] += sum[i + width];
-    return sum[0];
+    typedef float quarters __attribute__((ext_vector_type(4)));
+#if CK_VL == 4
+    const quarters four = x;
+#elif CK_VL == 8
+    const quarters four = x.lo + x.hi;
+#else
+    const quarters four = (x.lo + x.hi).lo + (x.lo + x.hi).hi;
+#endif
+    return (four.x + four.z) + (four.y + four.w);
 }
 
 // Copies n floats; for the short runs where calling memcpy costs more than the copying. The last vector overlaps the

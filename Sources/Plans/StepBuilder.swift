@@ -72,7 +72,8 @@ struct StepBuilder {
                 product, node, layout, strides, rows: rows, cache: cache
             ) {
                 product.configure(&$0)
-                $0.weight_layout = CK_WEIGHTS_VECTORS
+                // A band has too few rows for AMX, but may have enough for it to be chosen.
+                if ck_level_current() == CK_LEVEL_AMX { $0.weight_layout = CK_WEIGHTS_VECTORS }
             }
         }
         append(step, band.last!.output)

@@ -45,7 +45,7 @@ extension KernelTests {
                 return (pack(count, [0..<panels], body), pack(count, [high, low, middle], body))
             }
             switch kernel {
-            case .packed, .strassen, .amx:
+            case .packed, .strassen, .amx, .paired:
                 var conv = ck_packed_conv()
                 (conv.shape, conv.strides, conv.prologue) = (shape, problem.strides, problem.prologue)
                 conv.weight_layout = kernel.weightLayout

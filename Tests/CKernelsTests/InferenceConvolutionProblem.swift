@@ -2,12 +2,14 @@ import CKernels
 import Testing
 
 extension KernelTests.InferenceConvolution {
-    /// `strassen`: products for `packed` that are large enough for seven multiplications instead of eight; `amx`: those
-    /// of `packed` with AMX, at the level that has it.
+    /// `strassen`: products for `packed` that are large enough for seven multiplications instead of eight; `amx` and
+    /// `paired`: those of `packed` with AMX and with terms in pairs, at the level that has it.
     enum Kernel: CaseIterable {
-        case packed, strassen, amx, winograd, depthwise, grouped
+        case packed, strassen, amx, paired, winograd, depthwise, grouped
 
-        var weightLayout: ck_weight_layout { self == .amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS }
+        var weightLayout: ck_weight_layout {
+            self == .amx ? CK_WEIGHTS_AMX : self == .paired ? CK_WEIGHTS_PAIRED : CK_WEIGHTS_VECTORS
+        }
     }
 
     static let activations = [
@@ -41,10 +43,11 @@ extension KernelTests.InferenceConvolution {
             (shape.kh, shape.kw, shape.groups) = (1, 1, 1)
             var combines = [CK_COMBINE_NONE, CK_COMBINE_ADD_BEFORE, CK_COMBINE_ADD_AFTER, CK_COMBINE_INTERLEAVE]
             switch kernel {
-            case .packed, .amx:
-                shape.groups = kernel == .amx ? 1 : pick(1, 1, 2, 5)
+            case .packed, .amx, .paired:
+                shape.groups = kernel == .packed ? pick(1, 1, 2, 5) : 1
                 isRows = shape.groups == 1 && pick(true, false)
                 shape.c = shape.groups * pick(1, 3, 5, 16, 30, 64)
+                if kernel == .paired, pick(true, false) { shape.c = pick(47, 48, 49, 50, 96, 145) }
                 shape.o = shape.groups * pick(1, 7, 16, 24, 31, 33, 48, 80)
                 if !isRows {
                     (shape.kh, shape.kw) = (pick(1, 2, 3, 5), pick(1, 2, 3, 7))
@@ -54,8 +57,8 @@ extension KernelTests.InferenceConvolution {
                 }
             case .strassen:
                 isRows = pick(true, true, false)
-                (shape.h, shape.w) = (pick(7, 14), pick(14, 15, 17))
-                (shape.c, shape.o) = (pick(140, 192, 250, 326), pick(128, 150, 161, 200, 330))
+                (shape.n, shape.h, shape.w) = pick((1, 18, 17), (2, 14, 15), (3, 7, 17), (3, 15, 20))
+                (shape.c, shape.o) = pick((770, 260), (768, 330), (900, 257), (802, 512))
                 if !isRows {
                     (shape.n, shape.stride_h, shape.stride_w) = (4, 2, 2)
                     (shape.pad_top, shape.pad_left) = (pick(0, 1), pick(0, 1))
@@ -109,7 +112,7 @@ extension KernelTests.InferenceConvolution {
             }
             hasBias = pick(true, true, false)
             // Rows a multiple of 4096 bytes apart are copied.
-            let isPacked1x1 = [.packed, .strassen, .amx].contains(kernel) && shape.kh == 1 && shape.kw == 1
+            let isPacked1x1 = [.packed, .strassen, .amx, .paired].contains(kernel) && shape.kh == 1 && shape.kw == 1
             strides.x = isPacked1x1 ? pick(shape.c, shape.c + 3, 1024) : shape.c + pick(0, 3)
             strides.y = outputs.int64 + pick(0, 5)
             strides.residual = shape.o + pick(0, 2)

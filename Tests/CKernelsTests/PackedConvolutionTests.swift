@@ -38,13 +38,11 @@ extension KernelTests {
             Case(rows: 8, c: 1500, o: 200),
             Case(rows: 49, c: 2050, o: 72),  // rows that are no multiple of a tile
             Case(rows: 260, c: 1030, o: 129),  // several blocks of tiles
-            Case(rows: 260, c: 1030, o: 129, mixesRows: true),  // Strassen's products
+            Case(rows: 260, c: 1030, o: 300, mixesRows: true),  // Strassen's products
             Case(rows: 301, c: 2056, o: 420, mixesRows: true),  // terms in two blocks, and two blocks of rows
-            Case(rows: 250, c: 2042, o: 200, mixesRows: true, images: 5),  // whose tiles are those of several images
-            Case(rows: 198, c: 300, o: 300, mixesRows: true, images: 6),
-            Case(rows: 49, c: 4102, o: 330, mixesRows: true),  // low tiles, terms in three blocks
-            Case(rows: 640, c: 300, o: 128, mixesRows: true),  // several blocks of rows for two pairs of panels
-            Case(rows: 640, c: 300, o: 200, mixesRows: true),  // for three
+            Case(rows: 250, c: 2042, o: 330, mixesRows: true, images: 5),  // whose tiles are those of several images
+            Case(rows: 170, c: 770, o: 300, mixesRows: true, images: 10),  // low tiles
+            Case(rows: 640, c: 300, o: 270, mixesRows: true),  // several blocks of rows
             Case(rows: 35, c: 170, o: 90, kernel: 3, width: 7),  // blocks of whole taps
             Case(rows: 15, c: 1100, o: 20, kernel: 3, width: 5),  // blocks of parts of a tap
             Case(rows: 35, c: 340, o: 180, kernel: 3, width: 7, groups: 2),
@@ -84,39 +82,38 @@ extension KernelTests {
             for i in 0..<rows * o {
                 expected.pointer[i / o * Int(strides.y) + i % o] = max(0, sums.pointer[i] + residual.pointer[i])
             }
-            // A Zen 4 and a Zen 5 divide the terms of Strassen's products into different parts.
-            for cores in problem.mixesRows ? [CK_CORES_ZEN4, CK_CORES_ZEN5] : [ck_cores_current()] {
-                atEveryLevel(choosingFor: cores) { level in
-                    var first: [Float]?
-                    for threads: Int64 in 1...3 {
-                        var conv = problem.conv
-                        if level == "amx" { conv.weight_layout = CK_WEIGHTS_AMX }
-                        ck_packed_conv_prepare(&conv, threads)
-                        let packed = Floats(Int(ck_packed_conv_weights(&conv)), filledWith: .nan)
-                        // In as many parts as panels for three threads, in the order that threads may finish in.
-                        let parts = threads == 3 ? conv.panels : threads
-                        for part in (0..<parts).reversed() {
-                            let (begin, end) = (conv.panels * part / parts, conv.panels * (part + 1) / parts)
-                            ck_packed_conv_pack_panels(&conv, weight.pointer, packed.pointer, begin, end)
-                        }
-                        let y = Floats(expected.count, filledWith: guardValue)
-                        Self.run(
-                            conv,
-                            ck_operands(
-                                x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
-                                y: y.pointer))
-                        let label = "\(problem), \(level), \(threads) threads"
-                        expectClose(y, expected, tolerance: 3e-5, label)
-                        for row in 0..<rows - 1 {
-                            for k in o..<Int(strides.y) where y.pointer[row * Int(strides.y) + k] != guardValue {
-                                Issue.record("\(label): wrote beyond the channels of row \(row)")
-                            }
-                        }
-                        // Which rows Strassen's sums combine depends on the threads.
-                        if conv.strassen { continue }
-                        if let first, first != y.values { Issue.record("\(label): depends on how the work is divided") }
-                        first = first ?? y.values
+            let cores = problem.mixesRows ? CK_CORES_ZEN5 : ck_cores_current()
+            Self.eachLayout(choosingFor: cores, groups: problem.groups) { level, layout in
+                var first: [Float]?
+                for threads: Int64 in 1...3 {
+                    var conv = problem.conv
+                    conv.weight_layout = layout
+                    ck_packed_conv_prepare(&conv, threads)
+                    #expect(conv.amx == (layout == CK_WEIGHTS_AMX) && conv.paired == (layout == CK_WEIGHTS_PAIRED))
+                    let packed = Floats(Int(ck_packed_conv_weights(&conv)), filledWith: .nan)
+                    // In as many parts as panels for three threads, in the order that threads may finish in.
+                    let parts = threads == 3 ? conv.panels : threads
+                    for part in (0..<parts).reversed() {
+                        let (begin, end) = (conv.panels * part / parts, conv.panels * (part + 1) / parts)
+                        ck_packed_conv_pack_panels(&conv, weight.pointer, packed.pointer, begin, end)
                     }
+                    let y = Floats(expected.count, filledWith: guardValue)
+                    Self.run(
+                        conv,
+                        ck_operands(
+                            x: x.pointer, weight: packed.pointer, bias: bias.pointer, residual: residual.pointer,
+                            y: y.pointer))
+                    let label = "\(problem), \(level), \(layout), \(threads) threads"
+                    expectClose(y, expected, tolerance: 3e-5, label)
+                    for row in 0..<rows - 1 {
+                        for k in o..<Int(strides.y) where y.pointer[row * Int(strides.y) + k] != guardValue {
+                            Issue.record("\(label): wrote beyond the channels of row \(row)")
+                        }
+                    }
+                    // Which rows Strassen's sums combine depends on the threads.
+                    if conv.strassen { continue }
+                    if let first, first != y.values { Issue.record("\(label): depends on how the work is divided") }
+                    first = first ?? y.values
                 }
             }
         }
@@ -160,32 +157,27 @@ extension KernelTests {
         /// Where seven products of sums are slower than eight, or impossible, the eight are computed.
         @Test func strassenSuitsWhatItComputesFaster() {
             func isStrassen(
-                rows: Int64 = 196, c: Int64 = 256, o: Int64 = 512, kernel: Int64 = 1, groups: Int64 = 1,
+                rows: Int64 = 196, c: Int64 = 768, o: Int64 = 512, kernel: Int64 = 1, groups: Int64 = 1,
                 mixesRows: Bool = true, images: Int64 = 1
             ) -> Bool {
                 let problem = Case(
                     rows: rows, c: c, o: o, kernel: kernel, width: 14, groups: groups, mixesRows: mixesRows,
                     images: images)
                 var conv = problem.conv
+                conv.weight_layout = CK_WEIGHTS_VECTORS
                 ck_packed_conv_prepare(&conv, 2)
                 return conv.strassen
             }
-            func expectChoices(_ label: String, isFaster: Bool) {
-                #expect(isStrassen() == isFaster && isStrassen(rows: 3136, c: 768, o: 3072) == isFaster, "\(label)")
-                #expect(isStrassen(rows: 392, images: 8) == isFaster && !isStrassen(rows: 360, images: 24), "\(label)")
-                #expect(!isStrassen(c: 257) && !isStrassen(c: 64) && isStrassen(c: 128) == isFaster, "\(label)")
-                #expect(!isStrassen(rows: 16) && !isStrassen(o: 120), "\(label)")
-                // Low tiles, whose sums of weights more panels must make up for.
-                #expect(isStrassen(rows: 49, c: 960) == isFaster && !isStrassen(rows: 49, c: 160, o: 256), "\(label)")
-                #expect(!isStrassen(rows: 25, c: 960), "\(label)")
-                #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(label)")
-            }
-            atEveryLevel(choosingFor: CK_CORES_ZEN4) { expectChoices("\($0), Zen 4", isFaster: $0 == "avx512") }
-            atEveryLevel(choosingFor: CK_CORES_INTEL) { expectChoices("\($0), Intel", isFaster: false) }
             atEveryLevel(choosingFor: CK_CORES_ZEN5) { level in
-                #expect((isStrassen(c: 768) && isStrassen(rows: 3136)) == (level == "avx512"), "\(level)")
-                #expect(!isStrassen(c: 512) && !isStrassen(rows: 49, c: 960) && !isStrassen(c: 768, o: 384), "\(level)")
-                #expect(!isStrassen(rows: 3136, c: 128), "\(level)")
+                let isFaster = level == "avx512"
+                #expect(isStrassen() == isFaster && isStrassen(rows: 3136, c: 256) == isFaster, "\(level)")
+                #expect(isStrassen(rows: 392, images: 8) == isFaster && !isStrassen(rows: 360, images: 24), "\(level)")
+                #expect(!isStrassen(c: 769) && !isStrassen(c: 512) && !isStrassen(rows: 3136, c: 128), "\(level)")
+                #expect(!isStrassen(rows: 49, c: 960) && !isStrassen(o: 384), "\(level)")
+                #expect(!isStrassen(kernel: 3) && !isStrassen(groups: 2) && !isStrassen(mixesRows: false), "\(level)")
+            }
+            for cores in [CK_CORES_ZEN4, CK_CORES_INTEL] {
+                atEveryLevel(choosingFor: cores) { #expect(!isStrassen(rows: 3136), "\(cores), \($0)") }
             }
         }
 
@@ -263,31 +255,142 @@ extension KernelTests {
             let x = random.floats(rows * c), weight = random.floats(o * c)
             x.pointer[17 * c + 30] = nan
             weight.pointer[40 * c + 99] = nan
-            for layout in [CK_WEIGHTS_VECTORS, CK_WEIGHTS_AMX] {
-                atEveryLevel { level in
-                    let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: layout, level)
-                    for index in 0..<rows * o {
-                        let expected = index / o == 17 || index % o == 40
-                        #expect(y.pointer[index].isNaN == expected, "\(index / o), \(index % o), \(level)")
-                    }
+            Self.eachLayout { level, layout in
+                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: layout)
+                for index in 0..<rows * o {
+                    let expected = index / o == 17 || index % o == 40
+                    #expect(y.pointer[index].isNaN == expected, "\(index / o), \(index % o), \(level), \(layout)")
                 }
             }
         }
 
-        /// `x`, [rows, c], times `weight`, [o, c], with AMX if the level has it and `layout` is its.
+        /// Calls the body with the arithmetic of the pool's loops.
+        private static func inLoop(_ body: () -> Void) {
+            withoutActuallyEscaping(body) { body in
+                var body = body
+                ck_pool_run(
+                    1, 1, { body, _, _, _ in body!.assumingMemoryBound(to: (() -> Void).self).pointee() }, &body)
+            }
+        }
+
+        /// At every level, each layout of weights that it has.
+        private static func eachLayout(
+            choosingFor cores: ck_cores = ck_cores_current(), groups: Int64 = 1,
+            _ body: (_ level: String, ck_weight_layout) -> Void
+        ) {
+            atEveryLevel(choosingFor: cores) { level in
+                body(level, CK_WEIGHTS_VECTORS)
+                if level == "amx", groups == 1 { body(level, CK_WEIGHTS_AMX) }
+                if level == "avx512", groups == 1 { body(level, CK_WEIGHTS_PAIRED) }
+            }
+        }
+
+        /// `x`, [rows, c], times `weight`, [o, c], plus `bias`.
         private static func product(
-            _ x: Floats, _ weight: Floats, rows: Int, c: Int, o: Int, layout: ck_weight_layout, _ level: String
+            _ x: Floats, _ weight: Floats, _ bias: Floats? = nil, rows: Int, c: Int, o: Int, layout: ck_weight_layout
         ) -> Floats {
             var conv = Case(rows: Int64(rows), c: Int64(c), o: Int64(o)).conv
             conv.strides = ck_strides(x: Int64(c), y: Int64(o), residual: 0)
             conv.epilogue = ck_epilogue(activation: CK_IDENTITY, combine: CK_COMBINE_NONE)
             conv.weight_layout = layout
             ck_packed_conv_prepare(&conv, 1)
-            #expect(conv.amx == (level == "amx" && layout == CK_WEIGHTS_AMX))
+            #expect(conv.amx == (layout == CK_WEIGHTS_AMX) && conv.paired == (layout == CK_WEIGHTS_PAIRED))
             let packed = Floats(Int(ck_packed_conv_weights(&conv))), y = Floats(rows * o)
             ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
-            run(conv, ck_operands(x: x.pointer, weight: packed.pointer, bias: nil, residual: nil, y: y.pointer))
+            run(
+                conv,
+                ck_operands(x: x.pointer, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: y.pointer))
             return y
+        }
+
+        /// Products in pairs are about as exact as others, relative to the norms of the row and the weights, for numbers without
+        /// a sign, rows and weights of all magnitudes, and some in them that are much larger than the rest.
+        @Test func pairedIsAboutAsExactAsVectors() {
+            let (rows, c, o) = (72, 500, 96)
+            var random = Random(80)
+            let x = random.floats(rows * c), weight = random.floats(o * c), bias = Floats(o)
+            func scaled(_ value: Float, by exponent: Int) -> Float {
+                value * Float(sign: .plus, exponent: exponent, significand: 1)
+            }
+            for index in 0..<rows * c {
+                let row = index / c
+                if row % 3 == 0 { x.pointer[index] = max(0, x.pointer[index]) }
+                x.pointer[index] = scaled(
+                    x.pointer[index], by: (row - 30) * 2 + (row % 2 == 0 && index % c == 7 ? 8 : 0))
+            }
+            for index in 0..<o * c {
+                let k = index / c
+                weight.pointer[index] = scaled(
+                    weight.pointer[index], by: k % 20 - 10 + (k % 2 == 0 && index % c == 9 ? 6 : 0))
+            }
+            var errors: [ck_weight_layout.RawValue: Double] = [:]
+            Self.eachLayout { level, layout in
+                guard level == "avx512" else { return }
+                let y = Self.product(x, weight, bias, rows: rows, c: c, o: o, layout: layout)
+                var squares = 0.0
+                for row in 0..<rows {
+                    for k in 0..<o {
+                        var (sum, rowSquares, weightSquares) = (0.0, 0.0, 0.0)
+                        for i in 0..<c {
+                            let (a, b) = (Double(x.pointer[row * c + i]), Double(weight.pointer[k * c + i]))
+                            sum += a * b
+                            rowSquares += a * a
+                            weightSquares += b * b
+                        }
+                        let error = (Double(y.pointer[row * o + k]) - sum) / (rowSquares * weightSquares).squareRoot()
+                        squares += error * error
+                    }
+                }
+                errors[layout.rawValue] = (squares / Double(rows * o)).squareRoot()
+            }
+            if let paired = errors[CK_WEIGHTS_PAIRED.rawValue], let vectors = errors[CK_WEIGHTS_VECTORS.rawValue] {
+                #expect(paired < 2.5 * vectors && paired > 0, "\(errors)")
+            }
+        }
+
+        /// A row of zeros, and one as small as numbers are or as large, among others.
+        @Test func rowsOfZerosGiveTheBias() {
+            let (rows, c, o) = (50, 130, 70)
+            var random = Random(81)
+            let x = random.floats(rows * c), weight = random.floats(o * c), bias = random.floats(o)
+            for i in 0..<c {
+                (x.pointer[3 * c + i], x.pointer[49 * c + i]) = (0, -0.0)
+                (x.pointer[20 * c + i], x.pointer[21 * c + i]) = (1e-40, 1e37)
+            }
+            Self.eachLayout { level, layout in
+                let y = Self.product(x, weight, bias, rows: rows, c: c, o: o, layout: layout)
+                for k in 0..<o {
+                    let sum = (0..<c).reduce(0) { $0 + Double(weight.pointer[k * c + $1]) }
+                    for row in [3, 49] { #expect(y.pointer[row * o + k] == bias.pointer[k], "\(level), \(layout)") }
+                    #expect(abs(y.pointer[20 * o + k] - bias.pointer[k]) < 1e-6, "\(level), \(layout)")
+                    #expect(abs(Double(y.pointer[21 * o + k]) / 1e37 - sum) < 1e-5 * Double(c), "\(level), \(layout)")
+                }
+            }
+        }
+
+        /// Where cores add beside their multiplications, and rows and outputs are long and many enough to pay for the sums of both.
+        @Test func pairsSuitZen4() {
+            func isPaired(c: Int64 = 64, o: Int64 = 256, rows: Int64 = 196, groups: Int64 = 1, kernel: Int64 = 1)
+                -> Bool
+            {
+                var conv = Case(rows: rows, c: c, o: o, kernel: kernel, width: 14, groups: groups).conv
+                ck_packed_conv_prepare(&conv, 2)
+                let chosen = conv.paired
+                conv.weight_layout = CK_WEIGHTS_VECTORS
+                ck_packed_conv_prepare(&conv, 2)
+                #expect(!conv.paired)
+                return chosen
+            }
+            atEveryLevel(choosingFor: CK_CORES_ZEN4) { level in
+                let suits = level == "avx512"
+                #expect(isPaired() == suits && isPaired(rows: 1) == suits && isPaired(kernel: 3) == suits, "\(level)")
+                #expect(isPaired(c: 24, o: 128) == suits && isPaired(c: 96, o: 32) == suits, "\(level)")
+                #expect(
+                    !isPaired(c: 16) && !isPaired(o: 24) && !isPaired(c: 32, o: 64) && !isPaired(groups: 2), "\(level)")
+            }
+            for cores in [CK_CORES_ZEN5, CK_CORES_INTEL] {
+                atEveryLevel(choosingFor: cores) { #expect(!isPaired(), "\($0)") }
+            }
         }
 
         /// Sums of AMX's products are more exact than those of multiply-adds, of numbers of all magnitudes.
@@ -300,7 +403,8 @@ extension KernelTests {
             }
             var errors: [String: Double] = [:]
             atEveryLevel { level in
-                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: CK_WEIGHTS_AMX, level)
+                let layout = level == "amx" ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
+                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: layout)
                 // Relative to what the products of a sum are together.
                 var squares = 0.0
                 for row in 0..<rows {
@@ -328,7 +432,8 @@ extension KernelTests {
             for index in 0..<rows * c { x.pointer[index] = 1 + abs(x.pointer[index]) }
             for index in 0..<o * c { weight.pointer[index] = 1 + abs(weight.pointer[index]) }
             atEveryLevel { level in
-                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: CK_WEIGHTS_AMX, level)
+                let layout = level == "amx" ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
+                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: layout)
                 var error = 0.0
                 for index in 0..<rows * o {
                     var sum = 0.0
@@ -363,17 +468,25 @@ extension KernelTests {
             let problem = Self.cases[index]
             var random = Random(index + 200)
             let weight = random.floats(problem.weights)
-            atEveryLevel { level in
+            // Of all magnitudes, down to what has fewer bits.
+            for k in 0..<weight.count / 3 {
+                weight.pointer[k * 3] *= Float(sign: .plus, exponent: k % 200 - 140, significand: 1)
+            }
+            Self.eachLayout(groups: problem.groups) { level, layout in
                 var conv = problem.conv
+                conv.weight_layout = layout
                 ck_packed_conv_prepare(&conv, 2)
                 let packed = Floats(Int(ck_packed_conv_weights(&conv)))
-                ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                // As plans pack, with subnormal numbers taken for 0.
+                Self.inLoop { ck_packed_conv_pack(&conv, weight.pointer, packed.pointer) }
                 let unpacked = Floats(weight.count, filledWith: .nan)
                 for part: Int64 in [1, 0] {
                     let (begin, end) = (conv.panels * part / 2, conv.panels * (part + 1) / 2)
                     ck_packed_conv_unpack_panels(&conv, packed.pointer, unpacked.pointer, begin, end)
                 }
-                #expect(unpacked.values == weight.values, "\(problem), \(level)")
+                // What is nearly 0 is left out by AMX's parts.
+                if layout == CK_WEIGHTS_AMX { return expectClose(unpacked, weight, tolerance: 1e-7, "\(problem)") }
+                #expect(unpacked.values == weight.values, "\(problem), \(level), \(layout)")
             }
         }
 
@@ -392,7 +505,7 @@ extension KernelTests {
                     conv.strides = ck_strides(x: problem.c, y: problem.o * scale, residual: problem.o)
                     conv.weight_layout = layout
                     ck_packed_conv_prepare(&conv, threads)
-                    layout = conv.amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
+                    layout = conv.amx ? CK_WEIGHTS_AMX : conv.paired ? CK_WEIGHTS_PAIRED : CK_WEIGHTS_VECTORS
                     let packed = Floats(Int(ck_packed_conv_weights(&conv)))
                     ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
                     if let first, first != packed.values { Issue.record("\(problem), \(level), \(threads) threads") }

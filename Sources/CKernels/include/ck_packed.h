@@ -28,6 +28,7 @@ typedef enum {
     CK_WEIGHTS_ANY,      // as suits the shape best
     CK_WEIGHTS_VECTORS,  // for multiply-adds of vectors
     CK_WEIGHTS_AMX,      // for AMX, if the level has that: see amx_kernels.h
+    CK_WEIGHTS_PAIRED,   // for pairs of terms, if the level has that: see paired_kernels.h
 } ck_weight_layout;
 
 typedef struct {
@@ -56,6 +57,7 @@ typedef struct {
     bool merged;              // the taps of a kernel's row are one run of memory
     bool scales_weights;      // CK_PROLOGUE_IMAGE_SCALE multiplies the weights, once a call, instead of every row
     bool strassen;            // seven products for two tiles and two panels; see strassen_kernels.h
+    bool paired;              // one multiplication for two terms, and a direct one beside it; see paired_kernels.h
     bool amx;                 // pairs of tiles and panels of AMX, weights in three parts of bfloat16; see amx_kernels.h
 } ck_packed_conv;
 

@@ -97,11 +97,11 @@ extension UnpackableKernel {
 
 extension ck_packed_conv: UnpackableKernel {
     static var name: String { "packed" }
-    var algorithm: String { amx ? "amx" : strassen ? "strassen" : Self.name }
+    var algorithm: String { amx ? "amx" : paired ? "paired" : strassen ? "strassen" : Self.name }
 
     func sharingWeights(with other: ck_packed_conv) -> ck_packed_conv {
         var conv = self
-        conv.weight_layout = other.amx ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
+        conv.weight_layout = other.amx ? CK_WEIGHTS_AMX : other.paired ? CK_WEIGHTS_PAIRED : CK_WEIGHTS_VECTORS
         return conv
     }
 
@@ -114,7 +114,7 @@ extension ck_packed_conv: UnpackableKernel {
 
     mutating func prepare(threads: Int) { ck_packed_conv_prepare(&self, Int64(threads)) }
 
-    var layout: [Int] { [Int(level.rawValue), amx ? 1 : 0] }
+    var layout: [Int] { [Int(level.rawValue), amx ? 1 : paired ? 2 : 0] }
     func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_packed_conv_weights($0)) } }
 
     func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
