@@ -1,45 +1,7 @@
-// Products whose terms are multiplied in pairs, in Winograd's way (S. Winograd, "A new algorithm for inner product", 1968):
-//
-//     x0 w0 + x1 w1 = (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
-//
-// The last two products are sums over a row and over an output channel, computed once; what is left is one multiplication
-// and two additions for two terms. That saves nothing by itself, but on cores that add with other units than they multiply
-// with (AMD's from Zen 3 on) a third term's multiply-add costs no time beside a pair's additions: three terms in the time of
-// two. One thread of a Zen 4, whose multiply-adds alone reach 118 GFLOP/s, reaches 165 to 175.
-//
-// Terms come in triples: a pair and one that is multiplied directly. A row's terms lie in chunks of three vectors, of which
-// triple j has lane j of each; the last chunk, of fewer terms, is divided into three parts likewise, and filled up with zeros.
-// Triple by triple that is the order of a panel's weights, too.
-//
-// Every second triple is subtracted,
-//
-//     x0 w0 + x1 w1 = x0 x1 + w0 w1 - (w1 - x0) (w0 - x1)
-//
-// so that the sums of x0 x1, which would all be positive behind a ReLU, do not grow far beyond the result: what they
-// are rounded by would be in it. For the same reason, each row of inputs and each output's weights are multiplied by a
-// power of two that brings their mean absolute value to 1 ... 2: a pair's error is relative to the larger of its two. So
-// errors are about 1.5 times those of direct products (3e-7 of the results' norm with 384 terms), relative to the
-// norms of the row and of the weights. A row of zeros gives exactly the bias; a row with an infinity may give a NaN.
-
-// A triple: sum + c x2 + (b + x0) (a + x1), or - (b - x0) (a - x1). Its inputs come straight from memory, and in this order,
-// so that the weights, the sums of 12 rows and two more vectors are all there is: an input that is first brought to a register
-// takes the place of an addition or multiplication (95 GFLOP/s instead of 170), as does a sum for which there is no register.
-#if defined(CK_EMULATE_AVX512)
-#define PAIRED_ADD(sum, a, b, c, x) sum = ((b) + v_splat((x)[0])) * ((a) + v_splat((x)[CK_VL])) + (c)*v_splat((x)[2 * CK_VL]) + sum
-#define PAIRED_SUBTRACT(sum, a, b, c, x) \
-    sum = (c)*v_splat((x)[2 * CK_VL]) - ((b)-v_splat((x)[0])) * ((a)-v_splat((x)[CK_VL])) + sum
-#else
-#define PAIRED_ADD(sum, a, b, c, x) PAIRED_ASSEMBLY("vaddps", "vfmadd231ps", sum, a, b, c, x)
-#define PAIRED_SUBTRACT(sum, a, b, c, x) PAIRED_ASSEMBLY("vsubps", "vfnmadd231ps", sum, a, b, c, x)
-#define PAIRED_ASSEMBLY(add, multiply, sum, a, b, c, x)                                        \
-    do {                                                                                       \
-        vf first, second;                                                                      \
-        __asm__(add " %6%{1to16%}, %4, %1\n\t" add " %7%{1to16%}, %3, %2\n\t"               \
-                "vfmadd231ps %8%{1to16%}, %5, %0\n\t" multiply " %1, %2, %0"                  \
-                : "+v"(sum), "=&v"(first), "=&v"(second)                                       \
-                : "v"(a), "v"(b), "v"(c), "m"((x)[0]), "m"((x)[CK_VL]), "m"((x)[2 * CK_VL]));  \
-    } while (0)
-#endif
+// Products of rows and panels whose terms are multiplied in pairs: see paired.h. A row's terms lie in chunks of three vectors, of
+// which triple j has lane j of each; the last chunk, of fewer terms, is divided into three parts likewise, and filled up with
+// zeros. Triple by triple that is the order of a panel's weights, too.
+#include "paired.h"
 
 typedef struct {
     int64_t tiles;        // how many tiles one after the other
@@ -62,22 +24,6 @@ typedef struct {
     const float *next;      // what comes to the second-level cache meanwhile, next_step floats for each triple
     int64_t next_step;
 } ck_paired_tile;
-
-// Adds the triple at w to a tile's sums; its inputs are lane j of a chunk's vectors.
-#define PAIRED_TRIPLE(SUM, j)                                                                              \
-    do {                                                                                                   \
-        vf a[2], b[2], c[2];                                                                               \
-        UNROLL for (int v = 0; v < vectors; v++) {                                                         \
-            a[v] = v_load(w + v * CK_VL);                                                                  \
-            b[v] = v_load(w + (vectors + v) * CK_VL);                                                      \
-            c[v] = v_load(w + (2 * vectors + v) * CK_VL);                                                  \
-        }                                                                                                  \
-        UNROLL for (int i = 0; i < rows; i++)                                                              \
-            UNROLL for (int v = 0; v < vectors; v++) SUM(sum[i][v], a[v], b[v], c[v], x + i * stride + (j)); \
-        w += 3 * vectors * CK_VL;                                                                          \
-        for (int64_t line = 0; line < next_step; line += 16) __builtin_prefetch(next + line, 0, 2);         \
-        next += next_step;                                                                                 \
-    } while (0)
 
 // rows and width, one vector or two, are constants where this is inlined.
 #define paired_tile CK_NAME(paired_tile)
@@ -106,16 +52,20 @@ CK_INLINE void paired_tile(const ck_paired_tile *t, const int rows, const int wi
         for (int64_t triples = t->triples; triples > 0; triples -= CK_VL, x += 3 * CK_VL) {
             const int64_t end = ck_least(triples, CK_VL);
             int64_t j = 0;
+#define INPUT(i, third) (x + (i)*stride + j)[(third)*CK_VL]
+#define NEXT_INPUT(i, third) (x + (i)*stride + j + 1)[(third)*CK_VL]
             for (; j + 2 <= end; j += 2) {
                 if (left > 0) {
                     UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(fetched + v * CK_VL);
                     fetched += fetched_stride;
                     left--;
                 }
-                PAIRED_TRIPLE(PAIRED_ADD, j);
-                PAIRED_TRIPLE(PAIRED_SUBTRACT, j + 1);
+                PAIRED_TRIPLE(PAIRED_ADD, INPUT);
+                PAIRED_TRIPLE(PAIRED_SUBTRACT, NEXT_INPUT);
             }
-            if (j < end) PAIRED_TRIPLE(PAIRED_ADD, j);
+            if (j < end) PAIRED_TRIPLE(PAIRED_ADD, INPUT);
+#undef INPUT
+#undef NEXT_INPUT
         }
         if (t->inverses) {
             UNROLL for (int v = 0; v < vectors; v++) {
@@ -143,10 +93,6 @@ CK_INLINE void paired_tile(const ck_paired_tile *t, const int rows, const int wi
     }
 }
 
-#undef PAIRED_TRIPLE
-#undef PAIRED_ADD
-#undef PAIRED_SUBTRACT
-
 #define PAIRED_FUNCTION(rows, width) \
     static void CK_NAME(paired_tile_##rows##_##width)(const ck_paired_tile *t) { paired_tile(t, rows, width); }
 #define PAIRED_NAME(rows, width) CK_NAME(paired_tile_##rows##_##width),
@@ -158,42 +104,6 @@ FOR_EACH_ROWS(PAIRED_FUNCTION, 32)
 #define paired_tiles CK_NAME(paired_tiles)
 static void (*const paired_tiles[2][TILE_ROWS])(const ck_paired_tile *) = {
     {FOR_EACH_ROWS(PAIRED_NAME, 16)}, {FOR_EACH_ROWS(PAIRED_NAME, 32)}};
-
-// The sums of the lanes of 16 vectors: lane i that of vector i. Halves of two vectors, quarters of four, and so on come together.
-#define lane_sums CK_NAME(lane_sums)
-CK_INLINE vf lane_sums(const vf x[16]) {
-    vf halves[8], quarters[4], pairs[2];
-    // So that all come out in order.
-    UNROLL for (int i = 0; i < 8; i++) {
-        const vf a = x[i / 2 + i % 2 * 8], b = x[i / 2 + i % 2 * 8 + 4];
-        halves[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-                    __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    }
-    UNROLL for (int i = 0; i < 4; i++) {
-        const vf a = halves[2 * i], b = halves[2 * i + 1];
-        quarters[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
-                      __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-    }
-    UNROLL for (int i = 0; i < 2; i++) {
-        const vf a = quarters[2 * i], b = quarters[2 * i + 1];
-        pairs[i] = __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-                   __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    }
-    return __builtin_shufflevector(pairs[0], pairs[1], 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30) +
-           __builtin_shufflevector(pairs[0], pairs[1], 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31);
-}
-
-// The powers of two of which means of absolute values are 1 to 2 times, as far as these have inverses; of 0, 1.
-#define paired_powers CK_NAME(paired_powers)
-CK_INLINE vf paired_powers(vf means) {
-    const vi exponents = (vi)means & 0x7f800000, least = exponents < 1 << 23 ? (vi)(1 << 23) : exponents;
-    const vi powers = least > 253 << 23 ? (vi)(253 << 23) : least;
-    return (vf)(means == 0 ? (vi)(127 << 23) : powers);
-}
-
-// Their inverses.
-#define paired_factors CK_NAME(paired_factors)
-CK_INLINE vf paired_factors(vf powers) { return (vf)((254 << 23) - (vi)powers); }
 
 // A segment's absolute values.
 #define absolute_sum CK_NAME(absolute_sum)
@@ -253,18 +163,20 @@ static void pair_rows(const ck_packed_run *run, const ck_packed_block *block, in
         v_store(run->paired_inverses + at, means == 0 ? v_splat(0) : powers);
         float factors[CK_VL];
         v_store(factors, paired_factors(powers));
-        for (int64_t i = 0; i < rows; i++) {
-            const vf factor = v_splat(factors[i]);
-            float *to = run->paired_rows + (at + i) * stride;
-            if (segments == 1) {
-                sums[i] = signs * pair_terms(pointers[i], length, factor, to);
-                continue;
-            }
-            for (int64_t s = 0; s < segments; s++) {
-                const float *x = pointers[s * rows + i];
-                V_EACH(k, length, lanes, { v_store_n(to + s * length + k, factor * v_load_n(x + k, lanes), lanes); });
-            }
-            sums[i] = signs * pair_terms(to, segments * length, v_splat(1), to);
+        float *to = run->paired_rows + at * stride;
+        if (segments == 1) {
+            for (int64_t i = 0; i < rows; i++)
+                sums[i] = signs * pair_terms(pointers[i], length, v_splat(factors[i]), to + i * stride);
+        } else {
+            // One row after the other would wait for what it has just written.
+            for (int64_t s = 0; s < segments; s++)
+                for (int64_t i = 0; i < rows; i++) {
+                    const float *x = pointers[s * rows + i];
+                    float *scaled = to + i * stride + s * length;
+                    V_EACH(k, length, lanes, { v_store_n(scaled + k, factors[i] * v_load_n(x + k, lanes), lanes); });
+                }
+            for (int64_t i = 0; i < rows; i++)
+                sums[i] = signs * pair_terms(to + i * stride, segments * length, v_splat(1), to + i * stride);
         }
         v_store(run->paired_products + at, lane_sums(sums));
     }
@@ -346,14 +258,6 @@ CK_INLINE void paired_chunk(const float *from, float *to, int64_t count, int64_t
         else
             transpose_matrix(from + first, terms, cols, length, to + part * width, 3 * width, false);
     }
-}
-
-// Times a power of two, which `change` adds to the exponent: also where arithmetic takes numbers with fewer bits for 0, these
-// stay as they are.
-#define scale_exactly CK_NAME(scale_exactly)
-CK_INLINE vf scale_exactly(vf x, vi change) {
-    const vi exponent = (vi)x & 0x7f800000;
-    return (vf)((vi)x + (exponent != 0 & exponent != 0x7f800000 & change));
 }
 
 // What a panel's weights, in triples, are completed with: zeros behind the last terms, factors, and constants.

@@ -3,7 +3,9 @@
 #include "CKernels.h"
 #include "integers.h"
 
-static inline int64_t ck_winograd_grain(ck_level level) { return level == CK_LEVEL_PORTABLE ? 4 : 8; }
+static inline int64_t ck_winograd_grain(const ck_winograd_conv *conv) {
+    return conv->paired ? 16 : conv->level == CK_LEVEL_PORTABLE ? 4 : 8;
+}
 static inline int64_t ck_winograd_widest(ck_level level) {
     return level >= CK_LEVEL_AVX512 ? 32 : 8 << (int)level;
 }
@@ -22,30 +24,44 @@ static inline int64_t ck_winograd_planes(const ck_winograd_conv *conv) {
     return ck_winograd_is_line(&conv->shape) ? CK_LINE_POINTS : (conv->m + 2) * (conv->m + 2);
 }
 
+// The rows of a plane's weights of a panel: one for each input channel, and two of constants with pairs.
+static inline int64_t ck_winograd_rows(const ck_winograd_conv *conv) {
+    return conv->shape.c / conv->shape.groups + (conv->paired ? 2 : 0);
+}
+
+// Which of them is a channel's: pairs' come in triples, from vectors of 16 channels of which each three have one lane each,
+// and of what is left lanes j, j + 5 and j + 10, and the last one by itself.
+static inline int64_t ck_winograd_position(const ck_winograd_conv *conv, int64_t c) {
+    if (!conv->paired) return c;
+    const int64_t vector = c / 16, lane = c % 16;
+    if (vector < conv->shape.c / 16 / 3 * 3) return vector / 3 * 48 + 3 * lane + vector % 3;
+    return lane == 15 ? c : vector * 16 + lane % 5 * 3 + lane / 5;
+}
+
 // A panel of output channels, which belong to one group.
 typedef struct {
     int64_t group, first;       // its group and its first channel within it
     int64_t o, columns, width;  // its first channel among all, its channels, and those with the padding
-    int64_t weights;            // where its weights begin: [planes, C / groups, width]
+    int64_t weights;            // where its weights begin: [planes, ck_winograd_rows, width]
 } ck_winograd_panel;
 
 static ck_winograd_panel ck_winograd_panel_at(const ck_winograd_conv *conv, int64_t p) {
     const ck_conv2d_shape *s = &conv->shape;
     const int64_t outputs = s->o / s->groups, count = conv->panels / s->groups;
-    const int64_t widest = ck_winograd_widest(conv->level), grain = ck_winograd_grain(conv->level);
+    const int64_t widest = ck_winograd_widest(conv->level), grain = ck_winograd_grain(conv);
     ck_winograd_panel panel = {.group = p / count, .first = p % count * widest};
     panel.o = panel.group * outputs + panel.first;
     panel.columns = ck_least(widest, outputs - panel.first);
     panel.width = ck_up(panel.columns, grain);
     panel.weights =
-        (panel.group * ck_up(outputs, grain) + panel.first) * (s->c / s->groups) * ck_winograd_planes(conv);
+        (panel.group * ck_up(outputs, grain) + panel.first) * ck_winograd_rows(conv) * ck_winograd_planes(conv);
     return panel;
 }
 
 // Offsets in scratch, the distance of planes in the two arrays and of rows among the products; of each plane, where its
 // points are in a table of 6 x 6 with the infinite ones last (or of a line's 10), and which of a walk's counts is the number of its rows.
 typedef struct {
-    int64_t inputs, products, input_plane, product_plane, columns, size;
+    int64_t inputs, products, pairs, inverses, input_plane, product_plane, columns, size;
     int64_t planes;
     uint8_t slot[36], count[36];
 } ck_winograd_layout;
@@ -68,13 +84,16 @@ static ck_winograd_layout ck_winograd_layout_of(const ck_winograd_conv *conv) {
         }
     // A panel is written with its padding, over which the next one writes.
     const int64_t widest = ck_winograd_widest(conv->level), outputs = s->o / s->groups;
-    const int64_t padding = ck_up(outputs, ck_winograd_grain(conv->level)) - outputs;
+    const int64_t padding = ck_up(outputs, ck_winograd_grain(conv)) - outputs;
     layout.columns = ck_up(ck_least(conv->panel_group * widest, groups * outputs + padding), widest);
     layout.input_plane = channels * conv->block_tiles + 16;
     layout.product_plane = conv->block_tiles * layout.columns + 16;
     layout.inputs = channels;
     layout.products = layout.inputs + planes * layout.input_plane;
-    layout.size = layout.products + planes * layout.product_plane;
+    // For each row of each plane, if channels are paired.
+    layout.pairs = layout.products + planes * layout.product_plane;
+    layout.inverses = layout.pairs + (conv->paired ? planes * conv->block_tiles : 0);
+    layout.size = layout.inverses + (conv->paired ? planes * conv->block_tiles : 0);
     return layout;
 }
 
@@ -168,9 +187,20 @@ bool ck_winograd_suits(const ck_conv2d_shape *s) {
     return inputs >= least && outputs >= least;
 }
 
+// Whether channels are paired: where there are enough of them, and outputs, to pay for what is done to inputs and products (two
+// threads of a Zen 4, 28 x 28, GFLOP/s counted direct without pairs and with them: 48 to 32 638 and 578, to 64 695 and 708, to 256
+// 762 and 866; 64 to 64 732 and 786, to 256 791 and 928; 128 to 32 705 and 730, to 128 810 and 979; 256 to 256 850 and 1061;
+// but 14 x 14, 128 to 32 599 and 582). For weights of a shape always or never, so that plans share them.
+static bool ck_winograd_pairs_channels(const ck_winograd_conv *conv) {
+    const ck_conv2d_shape *s = &conv->shape;
+    return conv->level == CK_LEVEL_AVX512 && ck_cores_current() == CK_CORES_ZEN4 && s->groups == 1 && s->c % 16 == 0 &&
+           s->c >= 48 && s->o >= 48 && ck_winograd_pairs(s) >= 4096;
+}
+
 void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
     const ck_conv2d_shape *s = &conv->shape;
     conv->level = ck_level_current();
+    conv->paired = ck_winograd_pairs_channels(conv);
     const bool is_line = ck_winograd_is_line(s);
     if (is_line) conv->m = 4;
     if (conv->m < 2 || conv->m > 4) conv->m = ck_winograd_tile_size(s);
@@ -204,7 +234,7 @@ void ck_winograd_prepare(ck_winograd_conv *conv, int64_t threads) {
 
 int64_t ck_winograd_weights(const ck_winograd_conv *conv) {
     const ck_conv2d_shape *s = &conv->shape;
-    return ck_up(s->o / s->groups, ck_winograd_grain(conv->level)) * s->c * ck_winograd_planes(conv);
+    return ck_up(s->o / s->groups, ck_winograd_grain(conv)) * s->groups * ck_winograd_rows(conv) * ck_winograd_planes(conv);
 }
 
 void ck_winograd_pack(const ck_winograd_conv *conv, const float *weight, int64_t begin, int64_t end, float *packed) {

@@ -14,9 +14,13 @@
 //     zeros     [C]                          what the padding reads
 //     inputs    [planes][C / 16][tiles][16]     transformed: rows of a matrix product at constant offsets
 //     products  [planes][tiles][columns]        of as many panels as there is room for
+//     pairs     [planes][tiles]                 and the inverses of the inputs' factors likewise, with pairs of channels
 // with planes set apart by some more floats, since strides of 4096 bytes would have all planes share few cache sets.
 #include "activations.h"
 #include "tile_sizes.h"
+#if CK_VL == 16
+#include "paired.h"
+#endif
 
 #define PANEL (2 * CK_VL)
 
@@ -150,6 +154,32 @@ CK_INLINE void line_weights(const vf *g, vf *p) {
     p[9] = g[6];
 }
 
+#if CK_VL == 16
+// The factors and the constants of a plane's weights, whose `channels` rows are in the order of ck_winograd_position.
+#define pair_weights CK_NAME(pair_weights)
+static void pair_weights(float *weights, int64_t channels, int64_t width) {
+    const int64_t chunks = channels / 48 * 48;
+    for (int64_t o = 0; o < width; o += CK_VL) {
+        vf sum = v_splat(0), pairs = v_splat(0);
+        for (int64_t c = 0; c < channels; c++) sum += v_abs(v_load(weights + c * width + o));
+        const vf scale = paired_powers(sum / (float)channels), factor = paired_factors(scale);
+        for (int64_t c = 0; c < channels; c++) {
+            float *at = weights + c * width + o;
+            v_store(at, factor * v_load(at));
+        }
+        // A row that is multiplied by itself follows five triples of what is left.
+        for (int64_t c = 0, triple = 0; c < channels; c += 3, triple++) {
+            if (c >= chunks && (c - chunks) % 16 == 15) c++, triple = 0;
+            if (c == channels) break;
+            const vf product = v_load(weights + c * width + o) * v_load(weights + (c + 1) * width + o);
+            pairs = triple % 2 == 0 ? pairs - product : pairs + product;
+        }
+        v_store(weights + channels * width + o, pairs);
+        v_store(weights + (channels + 1) * width + o, scale);
+    }
+}
+#endif
+
 // From [O, KH, KW, C / groups] or, if it is not null, from a view.
 #define pack_weights CK_NAME(pack_weights)
 static void pack_weights(const ck_winograd_conv *conv, const float *weight, const ck_weight_view *view, int64_t begin,
@@ -161,7 +191,7 @@ static void pack_weights(const ck_winograd_conv *conv, const float *weight, cons
     for (int64_t i = 0; i < 16 * 9 * PANEL; i++) turned[i] = 0;
     for (int64_t p = begin; p < end; p++) {
         const ck_winograd_panel panel = ck_winograd_panel_at(conv, p);
-        const int64_t width = panel.width, plane = channels * width;
+        const int64_t width = panel.width, plane = ck_winograd_rows(conv) * width;
         for (int64_t c_begin = 0; c_begin < channels; c_begin += 16) {
             const int64_t c_count = ck_least(16, channels - c_begin);
             for (int64_t c = 0; view && c < c_count; c++) {
@@ -180,7 +210,7 @@ static void pack_weights(const ck_winograd_conv *conv, const float *weight, cons
             for (int64_t c = 0; c < c_count; c++) {
                 V_EACH(v, width, lanes, {
                     const float *g = turned + c * 9 * PANEL + v;
-                    float *at = packed + panel.weights + (c_begin + c) * width + v;
+                    float *at = packed + panel.weights + ck_winograd_position(conv, c_begin + c) * width + v;
                     vf points[CK_LINE_POINTS];
                     if (ck_winograd_is_line(s)) {
                         vf line[CK_LINE_TAPS];
@@ -200,6 +230,10 @@ static void pack_weights(const ck_winograd_conv *conv, const float *weight, cons
                 });
             }
         }
+#if CK_VL == 16
+        for (int64_t i = 0; i < ck_winograd_planes(conv) && conv->paired; i++)
+            pair_weights(packed + panel.weights + i * plane, channels, width);
+#endif
     }
 }
 
@@ -229,19 +263,24 @@ static void CK_NAME(ck_winograd_unpack)(const ck_winograd_conv *conv, const floa
     float turned[16 * 9 * PANEL];
     for (int64_t p = begin; p < end; p++) {
         const ck_winograd_panel panel = ck_winograd_panel_at(conv, p);
-        const int64_t plane = channels * panel.width;
+        const int64_t plane = ck_winograd_rows(conv) * panel.width;
         for (int64_t c_begin = 0; c_begin < channels; c_begin += 16) {
             const int64_t c_count = ck_least(16, channels - c_begin);
             for (int64_t c = 0; c < c_count; c++) {
                 V_EACH(v, panel.width, lanes, {
-                    const float *at = packed + panel.weights + (c_begin + c) * panel.width + v;
+                    const int64_t row = ck_winograd_position(conv, c_begin + c) * panel.width + v;
+                    const float *planes = packed + panel.weights;
+                    const float *scale = planes + (channels + 1) * panel.width + v;
                     float *to = turned + c * 9 * PANEL + v;
                     vf columns[3][6];
                     vf points[6];
                     vf g[3];
                     for (int64_t i = 0; i < 4; i++) {
-                        for (int64_t j = 0; j < 4; j++)
-                            points[rows[j]] = v_load_n(at + (rows[i] * n + rows[j]) * plane, lanes);
+                        for (int64_t j = 0; j < 4; j++) {
+                            const int64_t at = (rows[i] * n + rows[j]) * plane;
+                            points[rows[j]] = v_load_n(planes + at + row, lanes);
+                            if (conv->paired) points[rows[j]] *= v_load_n(scale + at, lanes);
+                        }
                         points_weights(m, points, g);
                         for (int64_t j = 0; j < 3; j++) columns[j][rows[i]] = g[j];
                     }
@@ -388,12 +427,14 @@ typedef struct {
     const float *inputs;  // of the first row; a row's sixteen channels lie together, the next sixteen `step` floats further
     int64_t step;
     int64_t first, channels;   // the first channel's place in its sixteen; the number of channels
-    const float *weight;       // [planes, channels, width]
+    const float *weight;       // [planes, ck_winograd_rows, width]
     const float *next;         // what goes to the second-level cache meanwhile, next_step floats a channel
     int64_t next_step;
     float *products;           // [rows, width], row_stride floats apart
     int64_t row_stride;
     int64_t planes, input_plane, product_plane;  // how many planes, and how far they are apart
+    const float *pairs, *inverses;  // with pairs: of the first row, of a plane's pair_plane
+    int64_t pair_plane;
 } ck_winograd_product;
 #endif
 
@@ -437,6 +478,121 @@ CK_INLINE void multiply_rows(const ck_winograd_product *t, const int rows, const
     }
 }
 
+#if CK_VL == 16
+// The same with pairs: width is one vector or two, and `first` 0.
+#define multiply_paired CK_NAME(multiply_paired)
+CK_INLINE void multiply_paired(const ck_winograd_product *t, const int rows, const int width) {
+    const int vectors = width / CK_VL;
+    const int64_t next_step = 3 * t->next_step, step = t->step;
+    const float *w = t->weight, *next = t->next;
+    for (int64_t plane = 0; plane < t->planes; plane++) {
+        const float *start = w + t->channels * width, *scale = start + width;
+        const float *pairs = t->pairs + plane * t->pair_plane, *inverses = t->inverses + plane * t->pair_plane;
+        vf sum[TILE_ROWS][2];
+        UNROLL for (int v = 0; v < vectors; v++)
+            UNROLL for (int i = 0; i < rows; i++) sum[i][v] = v_load(start + v * CK_VL) - v_splat(pairs[i]);
+        const float *x0 = t->inputs + plane * t->input_plane;
+        int64_t left = t->channels;
+        for (; left >= 3 * CK_VL; left -= 3 * CK_VL, x0 += 3 * step) {
+            const float *x1 = x0 + step, *x2 = x1 + step;
+            for (int64_t j = 0; j < CK_VL; j += 2) {
+#define INPUT(i, third) (third == 0 ? x0 : third == 1 ? x1 : x2)[(i)*CK_VL + j]
+#define NEXT_INPUT(i, third) (third == 0 ? x0 : third == 1 ? x1 : x2)[(i)*CK_VL + j + 1]
+                PAIRED_TRIPLE(PAIRED_ADD, INPUT);
+                PAIRED_TRIPLE(PAIRED_SUBTRACT, NEXT_INPUT);
+#undef INPUT
+#undef NEXT_INPUT
+            }
+        }
+        for (; left > 0; left -= CK_VL, x0 += step) {
+#define INPUT(i, third) x0[(i)*CK_VL + (third)*5 + j]
+            for (int64_t j = 0; j < 4; j++) {
+                PAIRED_TRIPLE(PAIRED_ADD, INPUT);
+                j++;
+                PAIRED_TRIPLE(PAIRED_SUBTRACT, INPUT);
+            }
+            const int64_t j = 4;
+            PAIRED_TRIPLE(PAIRED_ADD, INPUT);
+#undef INPUT
+            UNROLL for (int v = 0; v < vectors; v++) {
+                const vf last = v_load(w + v * CK_VL);
+                UNROLL for (int i = 0; i < rows; i++) sum[i][v] = x0[i * CK_VL + 15] * last + sum[i][v];
+            }
+            w += width;
+        }
+        UNROLL for (int v = 0; v < vectors; v++)
+            UNROLL for (int i = 0; i < rows; i++) {
+                const vf scaled = sum[i][v] * v_load(scale + v * CK_VL) * v_splat(inverses[i]);
+                v_store(t->products + plane * t->product_plane + i * t->row_stride + v * CK_VL, scaled);
+            }
+        w = scale + width;
+    }
+}
+
+#define PAIRED_FUNCTION(rows, width) \
+    static void CK_NAME(multiply_paired_##rows##_##width)(const ck_winograd_product *t) { multiply_paired(t, rows, width); }
+#define PAIRED_NAME(rows, width) CK_NAME(multiply_paired_##rows##_##width),
+
+FOR_EACH_ROWS(PAIRED_FUNCTION, 16)
+FOR_EACH_ROWS(PAIRED_FUNCTION, 32)
+
+// [vectors - 1][rows - 1]
+#define paired_products CK_NAME(paired_products)
+static void (*const paired_products[2][TILE_ROWS])(const ck_winograd_product *) = {
+    {FOR_EACH_ROWS(PAIRED_NAME, 16)}, {FOR_EACH_ROWS(PAIRED_NAME, 32)}};
+
+#undef PAIRED_FUNCTION
+#undef PAIRED_NAME
+
+// Scales a tile's row in each plane, to[slot[p]], and notes the sums of its pairs and the inverses of its factors, which are
+// at[p] floats from pairs and inverses on.
+#define pair_tile CK_NAME(pair_tile)
+static void pair_tile(const ck_winograd_conv *conv, const ck_winograd_layout *layout, int64_t channels, float *const *to,
+                      const int64_t *at, float *pairs, float *inverses) {
+    const int64_t step = conv->block_tiles * 16, chunks = channels / 48 * 48;
+    const vf signs = {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1};
+    const vf left_signs = {1, -1, 1, -1, 1};
+    vf sums[16];
+    for (int i = 0; i < 16; i++) sums[i] = v_splat(0);
+    for (int64_t first = 0; first < layout->planes; first += 16) {
+        const int64_t count = ck_least(16, layout->planes - first);
+        for (int64_t i = 0; i < count; i++) {
+            const float *x = to[layout->slot[first + i]];
+            sums[i] = v_abs(v_load(x));
+            for (int64_t c = 16; c < channels; c += 16) sums[i] += v_abs(v_load(x + c / 16 * step));
+        }
+        const vf means = lane_sums(sums) / (float)channels, powers = paired_powers(means);
+        float factors[CK_VL], kept[CK_VL];
+        v_store(factors, paired_factors(powers));
+        v_store(kept, means == 0 ? v_splat(0) : powers);
+        for (int64_t i = 0; i < count; i++) {
+            float *x = to[layout->slot[first + i]];
+            const vf factor = v_splat(factors[i]);
+            vf all = v_splat(0), left = all;
+            for (int64_t c = 0; c < chunks; c += 48, x += 3 * step) {
+                const vf x0 = factor * v_load(x), x1 = factor * v_load(x + step);
+                v_store(x, x0);
+                v_store(x + step, x1);
+                v_store(x + 2 * step, factor * v_load(x + 2 * step));
+                all = x0 * x1 + all;
+            }
+            for (int64_t c = chunks; c < channels; c += 16, x += step) {
+                const vf x0 = factor * v_load(x);
+                v_store(x, x0);
+                left = x0 * __builtin_shufflevector(x0, x0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4) + left;
+            }
+            sums[i] = signs * all + left_signs * left;
+        }
+        float found[CK_VL];
+        v_store(found, lane_sums(sums));
+        for (int64_t i = 0; i < count; i++) {
+            pairs[at[first + i]] = found[i];
+            inverses[at[first + i]] = kept[i];
+        }
+    }
+}
+#endif
+
 #define TILE_FUNCTION(rows, width) \
     static void CK_NAME(multiply_rows_##rows##_##width)(const ck_winograd_product *t) { multiply_rows(t, rows, width); }
 #define TILE_NAME(rows, width) CK_NAME(multiply_rows_##rows##_##width),
@@ -463,6 +619,14 @@ static void multiply_plane(int64_t rows, int64_t width, const ck_winograd_produc
         part.inputs = all->inputs + begin * 16;
         part.next = all->next + i * part.channels * part.next_step;
         part.products = all->products + begin * part.row_stride;
+#if CK_VL == 16
+        if (all->pairs) {
+            part.pairs = all->pairs + begin;
+            part.inverses = all->inverses + begin;
+            paired_products[width / CK_VL - 1][end - begin - 1](&part);
+            continue;
+        }
+#endif
         multiply_tiles[width / CK_HALF - 1][end - begin - 1](&part);
     }
 }
@@ -603,12 +767,19 @@ static void output_tile(const ck_winograd_conv *conv, const ck_winograd_tile *ti
 // The inputs of a block, of `channels` channels from x on.
 #define transform_inputs CK_NAME(transform_inputs)
 static void transform_inputs(const ck_winograd_conv *conv, const ck_winograd_layout *layout, int64_t block,
-                             const float *x, int64_t channels, const float *zeros, float *inputs) {
-    float *to[36];
+                             const float *x, int64_t channels, float *scratch) {
+    const float *zeros = scratch;
+    float *inputs = scratch + layout->inputs, *to[36];
     for (ck_winograd_walk walk = ck_winograd_start(conv, block); walk.left > 0; ck_winograd_next(conv, &walk)) {
         for (int64_t p = 0; p < layout->planes; p++)
             to[layout->slot[p]] = inputs + p * layout->input_plane + walk.rows[layout->count[p]] * 16;
         (ck_winograd_is_line(&conv->shape) ? input_line : input_tile)(conv, &walk.tile, x, channels, zeros, to);
+#if CK_VL == 16
+        if (!conv->paired) continue;
+        int64_t at[36];
+        for (int64_t p = 0; p < layout->planes; p++) at[p] = p * conv->block_tiles + walk.rows[layout->count[p]];
+        pair_tile(conv, layout, channels, to, at, scratch + layout->pairs, scratch + layout->inverses);
+#endif
     }
 }
 
@@ -629,8 +800,8 @@ static void transform_outputs(const ck_winograd_conv *conv, const ck_winograd_la
 #define multiply_panels CK_NAME(multiply_panels)
 static void multiply_panels(const ck_winograd_conv *conv, const ck_winograd_layout *layout, const float *weight,
                             int64_t begin, int64_t end, const int64_t *rows, const float *inputs, int64_t first,
-                            float *products) {
-    const int64_t channels = conv->shape.c / conv->shape.groups;
+                            const float *scratch, float *products) {
+    const int64_t channels = conv->shape.c / conv->shape.groups, weight_rows = ck_winograd_rows(conv);
     const int64_t o = ck_winograd_panel_at(conv, begin).o;
     // As many planes at once as the first-level cache has room for their weights.
     const int64_t most = ck_most(1, 4096 / (channels * ck_least(PANEL, conv->shape.o / conv->shape.groups)));
@@ -648,13 +819,16 @@ static void multiply_panels(const ck_winograd_conv *conv, const ck_winograd_layo
                 .step = conv->block_tiles * 16,
                 .first = first,
                 .channels = channels,
-                .weight = weight + panel.weights + p * channels * panel.width,
-                .next = weight + next.weights + next_plane * channels * next.width,
+                .weight = weight + panel.weights + p * weight_rows * panel.width,
+                .next = weight + next.weights + next_plane * weight_rows * next.width,
                 .products = products + p * layout->product_plane + (panel.o - o),
                 .row_stride = layout->columns,
                 .planes = planes,
                 .input_plane = layout->input_plane,
                 .product_plane = layout->product_plane,
+                .pairs = conv->paired ? scratch + layout->pairs + p * conv->block_tiles : NULL,
+                .inverses = scratch + layout->inverses + p * conv->block_tiles,
+                .pair_plane = conv->block_tiles,
             };
             multiply_plane(rows[p], panel.width, &product);
             panel = next;
@@ -667,16 +841,15 @@ static void CK_NAME(ck_winograd_run)(const ck_winograd_conv *conv, const ck_oper
     const ck_conv2d_shape *s = &conv->shape;
     const ck_winograd_layout layout = ck_winograd_layout_of(conv);
     const int64_t channels = s->c / s->groups, panels = conv->panels / s->groups;  // of a group
-    float *zeros = scratch, *inputs = scratch + layout.inputs, *products = scratch + layout.products;
-    for (int64_t c = 0; c < layout.inputs; c++) zeros[c] = 0;
+    float *inputs = scratch + layout.inputs, *products = scratch + layout.products;
+    for (int64_t c = 0; c < layout.inputs; c++) scratch[c] = 0;  // what the padding reads
     int64_t transformed = -1;  // the block and chunk that inputs holds
     for (int64_t unit = begin; unit < end; unit++) {
         const int64_t part = unit / conv->panel_splits, split = unit % conv->panel_splits;
         const int64_t block = part / conv->chunks, chunk = part % conv->chunks;
         const int64_t group = chunk * s->groups / conv->chunks, group_end = (chunk + 1) * s->groups / conv->chunks;
         if (transformed != part)
-            transform_inputs(conv, &layout, block, operands->x + group * channels, (group_end - group) * channels,
-                             zeros, inputs);
+            transform_inputs(conv, &layout, block, operands->x + group * channels, (group_end - group) * channels, scratch);
         transformed = part;
         ck_winograd_walk all = ck_winograd_start(conv, block);
         while (all.left > 0) ck_winograd_next(conv, &all);
@@ -692,7 +865,7 @@ static void CK_NAME(ck_winograd_run)(const ck_winograd_conv *conv, const ck_oper
                 const int64_t c = (panel.group - group) * channels;
                 to = ck_least(i_end, (panel.group + 1) * panels);
                 multiply_panels(conv, &layout, operands->weight, from, to, rows,
-                                inputs + c / 16 * conv->block_tiles * 16, c % 16, products + (panel.o - o));
+                                inputs + c / 16 * conv->block_tiles * 16, c % 16, scratch, products + (panel.o - o));
             }
             const ck_winograd_panel last = ck_winograd_panel_at(conv, i_end - 1);
             transform_outputs(conv, &layout, block, operands, o, last.o + last.columns, products);

@@ -187,6 +187,23 @@ extension KernelTests {
             }
         }
 
+        /// Where cores add beside their multiplications, whole vectors of channels are paired if there are enough of them.
+        @Test func winogradPairsChannelsForZen4() {
+            func isPaired(c: Int, o: Int, groups: Int = 1) -> Bool {
+                var conv = ck_winograd_conv()
+                conv.shape = squareConvolution(c: c, o: o, images: 1, size: 28)
+                conv.shape.groups = groups.int64
+                ck_winograd_prepare(&conv, 2)
+                return conv.paired
+            }
+            atEveryLevel(choosingFor: CK_CORES_ZEN4) { level in
+                #expect((isPaired(c: 64, o: 64) && isPaired(c: 48, o: 100)) == (level == "avx512"), "\(level)")
+                #expect(!isPaired(c: 72, o: 64) && !isPaired(c: 48, o: 64) && !isPaired(c: 128, o: 32), "\(level)")
+                #expect(!isPaired(c: 32, o: 256) && !isPaired(c: 128, o: 128, groups: 2), "\(level)")
+            }
+            atEveryLevel(choosingFor: CK_CORES_ZEN5) { #expect(!isPaired(c: 64, o: 64), "\($0)") }
+        }
+
         /// Rows of 1 x 1 layers, inputs and outputs, on two threads: those of Intel share rows, but not where few meet weights
         /// that no cache holds, nor where there are few for a tile.
         @Test func threadsOfIntelShareRowsOrPanels() {

@@ -72,6 +72,10 @@ extension KernelTests.InferenceConvolution {
                 shape.groups = pick(1, 1, 2, 3, 10)
                 shape.c = shape.groups * pick(1, 3, 8, 16, 30, 64)
                 shape.o = shape.groups * pick(1, 7, 8, 16, 24, 31, 33, 80)
+                // With these, some cores pair channels.
+                if pick(true, false, false) {
+                    (shape.groups, shape.c, shape.o) = (1, pick(48, 64, 80, 96, 112), pick(86, 96, 121))
+                }
                 combines.removeLast()
             case .depthwise:
                 let k: Int64 = pick(3, 5, 7, 2)

@@ -19,8 +19,9 @@ extension KernelTests {
                 guard let problem = Problem(kernel, &random) else { continue }
                 let operands = Operands(problem, &random)
                 let expected = operands.expected(guardValue)
-                // For other cores seven products are not faster than eight.
-                atEveryLevel(choosingFor: kernel == .strassen ? CK_CORES_ZEN5 : ck_cores_current()) { level in
+                // Strassen's products are for some cores only, and pairs of Winograd's channels for others.
+                let isForZen5 = kernel == .strassen || seed % 2 == 0
+                atEveryLevel(choosingFor: isForZen5 ? CK_CORES_ZEN5 : CK_CORES_ZEN4) { level in
                     if kernel == .grouped, !ck_grouped_computes([problem.shape]) { return }
                     if kernel == .amx, level != "amx" { return }
                     if kernel == .paired, level != "avx512" { return }
@@ -99,7 +100,7 @@ extension KernelTests {
                 problem.epilogue.combine = CK_COMBINE_NONE
                 let operands = Operands(problem, &random)
                 let expected = operands.expected(0)
-                atEveryLevel { level in
+                atEveryLevel(choosingFor: seed % 2 == 0 ? CK_CORES_ZEN5 : CK_CORES_ZEN4) { level in
                     var conv = ck_winograd_conv()
                     (conv.shape, conv.strides, conv.epilogue) = (problem.shape, problem.strides, problem.epilogue)
                     conv.m = m
@@ -116,7 +117,7 @@ extension KernelTests {
                         operands, _, begin, end, scratch in
                         ck_winograd_run(&conv, operands, begin, end, scratch)
                     }
-                    expectClose(y, expected, tolerance: 3e-5, "m \(m), seed \(seed), \(level)")
+                    expectClose(y, expected, tolerance: 5e-5, "m \(m), seed \(seed), \(level)")
                 }
             }
         }

@@ -26,7 +26,8 @@ typedef struct {
     int64_t scratch;  // floats that each concurrent ck_winograd_run needs, 64-byte aligned
     int64_t panels;   // of output channels, in the packed weights
 
-    // The packed weights depend on the level and on m; plans whose m is equal can share them.
+    // The packed weights depend on the level, on `paired` and on m; plans whose m is equal can share them.
+    bool paired;                  // the channels' products are added up in pairs: see paired.h
     int64_t m;                    // outputs of a tile in each direction, 2 to 4; tiles at the ends of a row may have less
     int64_t tiles_h, tiles_w;     // of an image
     int64_t blocks, block_tiles;  // blocks of consecutive tiles of all images, and the most tiles that one has
@@ -52,7 +53,7 @@ void ck_winograd_pack_view(const ck_winograd_conv *conv, const ck_weight_view *v
                            float *packed);
 
 // From the packed layout of panels [begin, end) back to [O, 3, 3, C / groups], as exactly as rounding left it, for 3 x 3 kernels;
-// conv need not be the one that packed, but of the same shape, level and m.
+// conv need not be the one that packed, but of the same shape, level, pairing and m.
 void ck_winograd_unpack(const ck_winograd_conv *conv, const float *packed, int64_t begin, int64_t end, float *weight);
 
 // Computes units [begin, end). The result does not depend on how the units are split.

@@ -152,7 +152,7 @@ extension ck_winograd_conv: UnpackableKernel {
 
     mutating func prepare(threads: Int) { ck_winograd_prepare(&self, Int64(threads)) }
 
-    var layout: [Int] { [Int(level.rawValue), Int(m)] }
+    var layout: [Int] { [Int(level.rawValue), Int(m), paired ? 1 : 0] }
     func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_winograd_weights($0)) } }
 
     func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
