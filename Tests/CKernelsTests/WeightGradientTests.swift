@@ -23,12 +23,14 @@ extension KernelTests {
             let x = random.floats(problem.inputs), dy = random.floats(problem.pixels * problem.o)
             let expected = Floats(count)
             ck_conv2d_backward_f32_ref([shape], x.pointer, nil, dy.pointer, nil, expected.pointer)
-            atEveryLevel { level in
+            func check(_ level: String, inPairs: Bool) {
                 var first: [Float]?
                 for (threads, parts) in [(1, 1), (2, 2), (7, 5)] {
                     var task = ck_weight_gradient()
                     task.shape = shape
                     ck_weight_gradient_prepare(&task, threads.int64)
+                    let suits = problem.o / problem.groups >= 24 && problem.pixels >= 48
+                    #expect(task.paired == (inPairs && suits && level == "avx512"))
                     let actual = Floats(count, filledWith: .nan)
                     let scratch = Floats(Int(task.scratch), filledWith: .nan)
                     // At the level that it was prepared for, and in the order that threads may finish in.
@@ -50,6 +52,46 @@ extension KernelTests {
                     ck_weight_gradient_run(
                         &task, x.pointer, dy.pointer, 0, task.units, actual.pointer, scratch.pointer)
                     expectClose(actual, Floats(expected.values.map { 2 * $0 }), tolerance: 2e-5, "twice, \(label)")
+                }
+            }
+            // Some cores add the products of pixels up in pairs.
+            atEveryLevel(choosingFor: CK_CORES_ZEN4) { check($0, inPairs: true) }
+            atEveryLevel(choosingFor: CK_CORES_ZEN5) { check($0, inPairs: false) }
+        }
+
+        /// The gradient of weights whose inputs, or whose outputs' gradients, are all 0 is exactly that; others may be of any
+        /// magnitude beside them.
+        @Test func zerosGiveZeros() {
+            var task = ck_weight_gradient()
+            task.shape = Case(n: 2, h: 9, w: 11, c: 40, o: 50, k: (1, 1)).shape
+            let (pixels, c, o) = (2 * 9 * 11, 40, 50)
+            var random = Random(5)
+            let x = random.floats(pixels * c), dy = random.floats(pixels * o)
+            for p in 0..<pixels {
+                for i in 0..<c { x.pointer[p * c + i] *= i == 7 ? 0 : Float(sign: .plus, exponent: i, significand: 1) }
+                for i in 0..<o {
+                    dy.pointer[p * o + i] *= i == 30 ? 0 : Float(sign: .plus, exponent: -i, significand: 1)
+                }
+            }
+            let sums = (0..<o * c).map { index in
+                (0..<pixels).reduce(0.0) {
+                    $0 + Double(x.pointer[$1 * c + index % c]) * Double(dy.pointer[$1 * o + index / c])
+                }
+            }
+            atEveryLevel(choosingFor: CK_CORES_ZEN4) { level in
+                ck_weight_gradient_prepare(&task, 1)
+                let actual = Floats(o * c), scratch = Floats(Int(task.scratch), filledWith: .nan)
+                ck_weight_gradient_run(&task, x.pointer, dy.pointer, 0, task.units, actual.pointer, scratch.pointer)
+                for index in 0..<o * c {
+                    let (row, column) = (index / c, index % c)
+                    if row == 30 || column == 7 {
+                        #expect(actual.pointer[index] == 0, "\(row), \(column), \(level)")
+                    } else {
+                        let size = Double(sign: .plus, exponent: column - row, significand: 1)
+                        #expect(
+                            abs(Double(actual.pointer[index]) - sums[index]) < 3e-5 * size,
+                            "\(row), \(column), \(level)")
+                    }
                 }
             }
         }

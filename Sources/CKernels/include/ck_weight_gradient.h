@@ -21,6 +21,7 @@ typedef struct {
     int64_t panels;   // of a group's input channels
     int64_t parts;    // of a group's output channels
     int64_t block;    // pixels whose values stay in the cache
+    bool paired;      // their products are added up in pairs: see paired.h
 } ck_weight_gradient;
 
 void ck_weight_gradient_prepare(ck_weight_gradient *task, int64_t threads);
