@@ -26,7 +26,7 @@ typedef struct {
 } kernel;
 
 static const kernel kernels[] = {
-    {"packed", CK_WEIGHTS_VECTORS, false}, {"strassen", CK_WEIGHTS_VECTORS, true}, {"paired", CK_WEIGHTS_PAIRED, false},
+    {"packed", CK_WEIGHTS_VECTORS, false}, {"strassen", CK_WEIGHTS_VECTORS, true}, {"paired", CK_WEIGHTS_PAIRED, true},
     {"amx", CK_WEIGHTS_AMX, false},        {"winograd", CK_WEIGHTS_ANY, false},    {"grouped", CK_WEIGHTS_ANY, false},
     {"depthwise", CK_WEIGHTS_ANY, false},
 };

@@ -34,8 +34,9 @@ static int64_t ck_amx_steps(const ck_packed_conv *conv) {
     return ck_packed_segments(conv) * (ck_up(ck_packed_length(conv), CK_AMX_TERMS) / CK_AMX_TERMS);
 }
 
-// Terms that are multiplied in pairs come in triples, of which so many terms are a chunk: see paired_kernels.h.
-enum { CK_PAIRED_CHUNK = 48 };
+// Terms that are multiplied in pairs come in triples, of which so many terms are a chunk; where triples are pixels, a tile reads
+// at most so many of a row of the image: see paired_kernels.h.
+enum { CK_PAIRED_CHUNK = 48, CK_PAIRED_PIXELS = 64 };
 
 static int64_t ck_paired_triples(int64_t terms) {
     return (terms + 2) / 3;
@@ -49,7 +50,17 @@ static int64_t ck_paired_position(int64_t terms, int64_t k) {
 
 // The same for products of any kind but AMX's.
 static int64_t ck_packed_position(const ck_packed_conv *conv, int64_t k) {
-    return conv->paired ? ck_paired_position(ck_packed_terms(conv), k) : k;
+    return conv->paired && !conv->paired_pixels ? ck_paired_position(ck_packed_terms(conv), k) : k;
+}
+
+// Triples that follow each other with alternating signs, the first one positive.
+static int64_t ck_paired_run(const ck_packed_conv *conv) {
+    return conv->paired_pixels ? conv->shape.kw : CK_PAIRED_CHUNK / 3;
+}
+
+// The floats that a tile's pixels are: three planes for each row of the kernel.
+static int64_t ck_paired_planes(const ck_packed_conv *conv) {
+    return conv->shape.kh * 3 * CK_PAIRED_PIXELS;
 }
 
 // The distance of rows that lie in chunks, not a multiple of 4096 bytes: see ck_packed_copies.
@@ -173,6 +184,13 @@ static int64_t ck_packed_paired_tiles(const ck_packed_conv *conv, int64_t rows) 
     return tiles + tiles % 2;
 }
 
+// The rows, of so many, that tiles may have in common: all, an image's where tiles are mixed, or those that are one row of it.
+static int64_t ck_packed_image_rows(const ck_packed_conv *conv, int64_t rows) {
+    const ck_conv2d_shape *s = &conv->shape;
+    if (conv->paired_pixels) return s->ow;
+    return conv->strassen ? ck_least(rows, s->oh * s->ow) : rows;
+}
+
 static int64_t ck_packed_image_tiles(const ck_packed_conv *conv, int64_t rows) {
     return conv->strassen ? ck_packed_paired_tiles(conv, rows) : ck_packed_tiles(conv, rows);
 }
@@ -218,7 +236,8 @@ static void ck_packed_scratch_parts(const ck_packed_conv *conv, ck_packed_scratc
         parts->weight_sums += 4 * rows / 2 * ck_strassen_stride(conv);
         parts->end = parts->weight_sums + 2 * 4 * ck_strassen_stride(conv) * conv->panel;
     }
-    parts->paired_products = parts->paired_rows + (conv->paired ? rows * ck_paired_stride(conv) : 0);
+    const int64_t paired = conv->paired_pixels ? conv->tile_block * ck_paired_planes(conv) : rows * ck_paired_stride(conv);
+    parts->paired_products = parts->paired_rows + (conv->paired ? paired : 0);
     // A tile's are written as one vector.
     parts->paired_inverses = parts->paired_products + (conv->paired ? ck_up(rows + 16, 16) : 0);
     if (conv->paired) parts->end = parts->paired_inverses + ck_up(rows + 16, 16);
@@ -287,6 +306,16 @@ static bool ck_paired_suits(const ck_packed_conv *conv) {
     return ck_cores_current() == CK_CORES_ZEN4 && terms >= 24 && s->o >= 32 && terms * s->o >= 3072;
 }
 
+// Whether a pixel's three channels are a triple, and planes of them what the rows of a tile have in common: then little is done
+// to the rows of an image's first layer (one thread of a Zen 4, 224 x 224 pixels, row by row and by pixels: 7 x 7 to 64 with stride
+// 2 2050 and 1630 us, 11 x 11 to 64 with stride 4 1170 and 1000, 4 x 4 to 96 with stride 4 272 and 257; 3 x 3 to 32 with stride
+// 2, too short, 390 and 263, directly 250).
+static bool ck_paired_pixels_suit(const ck_packed_conv *conv) {
+    const ck_conv2d_shape *s = &conv->shape;
+    return s->c == 3 && s->groups == 1 && s->kw > 1 && s->dilation_w == 1 && conv->mixes_rows &&
+           (conv->tile - 1) * s->stride_w + s->kw <= CK_PAIRED_PIXELS && ck_packed_terms(conv) <= 1024;
+}
+
 void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     static const int64_t tiles[] = {4, 6, 12, 12}, panels[] = {8, 16, 32, 32}, grains[] = {4, 8, 8, 8};
     const ck_conv2d_shape *s = &conv->shape;
@@ -304,6 +333,9 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     }
     conv->paired = ck_paired_suits(conv);
     if (conv->paired) conv->grain = 16;
+    conv->paired_pixels = conv->paired && ck_paired_pixels_suit(conv);
+    // Rows of the product that are not divided.
+    const int64_t together = conv->paired_pixels ? s->ow : 1;
     conv->panels = s->groups * ((og + conv->panel - 1) / conv->panel);
 
     // Rows or panels are split among the threads, whichever makes the slowest thread's work shorter: the products of its
@@ -326,8 +358,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
                 columns += ck_packed_panel_at(conv, p).width;
             widest = ck_most(widest, columns);
         }
-        const int64_t row_parts = ck_most(1, ck_least(threads / parts, rows));
-        const int64_t most_rows = (rows + row_parts - 1) / row_parts;
+        const int64_t row_parts = ck_most(1, ck_least(threads / parts, rows / together));
+        const int64_t most_rows = (rows / together + row_parts - 1) / row_parts * together;
         double products = (double)most_rows * (double)widest * (double)terms / 16;
         // AMX multiplies whole tiles, and splits every row.
         if (conv->amx) products = (double)ck_up(most_rows, CK_AMX_ROWS) * (double)(widest + 48) * (double)terms / 16;
@@ -345,13 +377,13 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     conv->panel_parts = conv->units;
 
     const int64_t weights = ck_packed_conv_weights(conv) / conv->panel_parts;
-    const int64_t unit_rows = (rows + conv->row_parts - 1) / conv->row_parts;
+    const int64_t unit_rows = (rows / together + conv->row_parts - 1) / conv->row_parts * together;
     conv->strassen = !conv->amx && !conv->paired && ck_strassen_suits(conv, unit_rows);
     // A scaled copy of the weights where one of the rows would take longer (12544 x 32 to 16, one thread: 158 us, with scaled
     // rows 205; 196 x 240 to 80: 77 and 74).
     conv->scales_weights = conv->prologue == CK_PROLOGUE_IMAGE_SCALE && s->n == 1 && !conv->strassen && !conv->amx &&
                            !conv->paired && unit_rows >= 8 * s->o;
-    const int64_t image_rows = conv->strassen ? ck_least(unit_rows, s->oh * s->ow) : unit_rows;
+    const int64_t image_rows = ck_packed_image_rows(conv, unit_rows);
     const int64_t most_tiles = ck_packed_image_tiles(conv, image_rows) * (unit_rows / ck_most(1, image_rows));
     // Where few tiles go by, weights from afar take longest to come: better panel by panel, with the next one on its way (one
     // thread of a Zen 3, 49 x 300 x 400: 238 us with rows first, 164 so; 49 x 256 x 256: 90 and 73; 196 x 300 x 400: the same).
@@ -368,7 +400,8 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
         conv->k_block = terms;
     } else if (conv->paired) {
         // Half of the second-level cache for rows (no other division is more than 2 % faster).
-        conv->tile_block = ck_most(1, ck_least(24, 128 * 1024 / (conv->tile * terms)));
+        const int64_t floats = conv->paired_pixels ? ck_paired_planes(conv) : conv->tile * terms;
+        conv->tile_block = ck_most(1, ck_least(24, 128 * 1024 / floats));
         conv->k_block = 1536;
     } else if (conv->strassen) {
         // More rows' sums would not stay in the second-level cache (one thread of a Zen 4, 3136 x 256 x 256: 119 GFLOP/s with 128

@@ -348,6 +348,23 @@ static const float *packed_bias(const ck_packed_run *run, ck_packed_panel panel)
     return run->bias;
 }
 
+// Where sums go of the rows from `row` on, which the block has, and of output channels from o on.
+#define packed_result CK_NAME(packed_result)
+CK_INLINE ck_packed_result packed_result(const ck_packed_run *run, const ck_packed_block *block, int64_t row, int64_t o) {
+    const ck_strides *strides = &run->conv->strides;
+    const float *residual = run->conv->epilogue.combine == CK_COMBINE_NONE ? NULL : run->operands->residual;
+    const int64_t first = run->extras->y_rows ? 0 : row;
+    return (ck_packed_result){
+        .low = run->low,
+        .high = run->high,
+        .residual = residual ? residual + first * strides->residual + o : NULL,
+        .y = run->operands->y + first * strides->y + o,
+        .residual_stride = strides->residual,
+        .y_stride = strides->y,
+        .y_rows = run->extras->y_rows ? run->y_rows + row - block->row : NULL,
+    };
+}
+
 #if CK_VL == 16
 #include "paired_kernels.h"
 #include "strassen_kernels.h"
@@ -432,9 +449,7 @@ static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64
                     const int64_t row = ck_packed_tile_row(block, t), rows = ck_packed_tile_row(block, t + 1) - row;
                     const int64_t at = row - block->row;
                     float *sums = run->sums + at * panels * width;
-                    const int64_t *y_rows = run->extras->y_rows ? run->y_rows + at : NULL;
                     const bool store = last && run->direct && cols == width;
-                    const int64_t y_row = y_rows ? 0 : row;
                     const ck_packed_tile tile = {
                         .tiles = next - t,
                         .rows = run->even_rows ? NULL : run->pointers + at * segments + k * rows,
@@ -449,15 +464,7 @@ static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64
                         .start_step = first ? 0 : width,
                         .start_panel = operands->bias ? width : 0,
                         .sums = store ? NULL : sums,
-                        .low = run->low,
-                        .high = run->high,
-                        .residual = conv->epilogue.combine == CK_COMBINE_NONE
-                                        ? NULL
-                                        : operands->residual + y_row * conv->strides.residual + o,
-                        .y = operands->y + y_row * conv->strides.y + o,
-                        .residual_stride = conv->strides.residual,
-                        .y_stride = conv->strides.y,
-                        .y_rows = y_rows,
+                        .result = packed_result(run, block, row, o),
                         .next = behind + (t - block->tile) * terms * ahead,
                         .next_step = ahead,
                         .next_inputs =
@@ -467,7 +474,7 @@ static void packed_block(const ck_packed_run *run, ck_packed_block *block, int64
                     packed_tiles[width / conv->grain - 1][rows - 1](&tile);
                     const int64_t all = panels > 1 ? panels * width : cols;
                     if (last && !store)
-                        finish(run, sums, panels * width, row, (next - t) * rows, y_rows, o, all);
+                        finish(run, sums, panels * width, row, (next - t) * rows, tile.result.y_rows, o, all);
                 }
             }
         }
@@ -491,12 +498,15 @@ static void scale_weights(const ck_packed_run *run, float *scaled) {
 // The pointers to a block's rows, and what is done to these before they are multiplied.
 #define prepare_rows CK_NAME(prepare_rows)
 static void prepare_rows(const ck_packed_run *run, const ck_packed_block *block, int64_t tile_end) {
-    for (int64_t t = block->tile; t < tile_end && !run->even_rows; t++) {
+    for (int64_t t = block->tile; t < tile_end && !run->even_rows && !run->conv->paired_pixels; t++) {
         const int64_t row = ck_packed_tile_row(block, t);
         point_at_tile(run, row, ck_packed_tile_row(block, t + 1) - row, row - block->row);
     }
 #if CK_VL == 16
-    if (run->conv->paired) pair_rows(run, block, tile_end);
+    if (run->conv->paired_pixels)
+        pair_pixels(run, block, tile_end);
+    else if (run->conv->paired)
+        pair_rows(run, block, tile_end);
 #endif
     if (run->extras->y_rows)
         for (int64_t i = 0; i < block->rows; i++) run->y_rows[i] = run->extras->y_rows[block->row + i];
@@ -542,15 +552,15 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
         kept->weights = true;
         run.weights = scratch + parts.weights;
     }
-    const int64_t rows = s->n * s->oh * s->ow;
+    const int64_t together = conv->paired_pixels ? s->ow : 1, rows = s->n * s->oh * s->ow / together;
     for (int64_t u = begin; u < end; u++) {
         const int64_t slice = u % conv->slices, part = u / conv->slices;
         const int64_t row_part = part / conv->panel_parts, panel_part = part % conv->panel_parts;
         int64_t panel_begin = ck_packed_panel_part(conv, panel_part);
         int64_t panel_end = ck_packed_panel_part(conv, panel_part + 1);
-        ck_packed_block block = {.begin = rows * row_part / conv->row_parts};
-        const int64_t in_unit = rows * (row_part + 1) / conv->row_parts - block.begin;
-        block.image_rows = conv->strassen ? ck_least(in_unit, s->oh * s->ow) : in_unit;
+        ck_packed_block block = {.begin = rows * row_part / conv->row_parts * together};
+        const int64_t in_unit = rows * (row_part + 1) / conv->row_parts * together - block.begin;
+        block.image_rows = ck_packed_image_rows(conv, in_unit);
         block.image_tiles = ck_packed_image_tiles(conv, block.image_rows);
         block.height = block.image_rows / block.image_tiles;
         block.higher = block.image_rows % block.image_tiles;
@@ -604,7 +614,7 @@ static void CK_NAME(ck_packed_conv_pack_panels)(const ck_packed_conv *conv, cons
         const float *from = weight + panel.o * terms;
 #if CK_VL == 16
         if (conv->paired) {
-            paired_pack(from, terms, panel.cols, to, panel.width);
+            paired_pack(conv, from, panel.cols, to, panel.width);
             continue;
         }
 #endif
@@ -627,7 +637,7 @@ static void CK_NAME(ck_packed_conv_unpack_panels)(const ck_packed_conv *conv, co
         float *to = weight + panel.o * terms;
 #if CK_VL == 16
         if (conv->paired) {
-            paired_unpack(from, panel.width, terms, panel.cols, to);
+            paired_unpack(conv, from, panel.width, panel.cols, to);
             continue;
         }
 #endif
@@ -657,7 +667,7 @@ static void CK_NAME(ck_packed_conv_pack_view)(const ck_packed_conv *conv, const 
 #if CK_VL == 16
     for (int64_t p = begin; p < end && conv->paired; p++) {
         const ck_packed_panel panel = ck_packed_panel_at(conv, p);
-        paired_complete(packed + panel.weights, ck_packed_terms(conv), panel.width);
+        paired_complete(conv, packed + panel.weights, panel.width);
     }
 #endif
 }

@@ -7,6 +7,15 @@
 #ifndef CK_PACKED_TILE_H
 #define CK_PACKED_TILE_H
 
+// Where sums leave a micro-kernel: y = clamp(sums + residual).
+typedef struct {
+    float low, high;
+    const float *residual;  // the first row's; may be null
+    float *y;
+    int64_t residual_stride, y_stride;
+    const int64_t *y_rows;  // of each of the rows; null: 0, 1, 2, ...; negative: nowhere
+} ck_packed_result;
+
 typedef struct {
     int64_t tiles;             // how many tiles one after the other
     const float *const *rows;  // [tiles, segments, rows]; null: one segment, in rows that follow each other
@@ -19,12 +28,8 @@ typedef struct {
     const float *start;        // [width] or, with start_step = width, [tiles, rows, width]: what the sums start from
     int64_t start_step;
     int64_t start_panel;       // floats from one panel's start to the next one's
-    float *sums;               // [tiles, rows, panels * width] for the sums; null: y = clamp(sums + residual)
-    float low, high;
-    const float *residual;     // may be null
-    float *y;
-    int64_t residual_stride, y_stride;
-    const int64_t *y_rows;     // [tiles, rows]; null: 0, 1, 2, ...; negative: nowhere
+    float *sums;               // [tiles, rows, panels * width] for the sums; null: they go to `result`
+    ck_packed_result result;
     // What comes to the second-level cache meanwhile: weights, next_step floats for each input, and inputs, so many lines of
     // 16 floats for each panel. Both may be 0.
     const float *next, *next_inputs;
@@ -69,14 +74,14 @@ CK_INLINE void packed_tile(const ck_packed_tile *t, const int rows, const int wi
     __asm__("" : "+r"(high_half));
 #endif
     // Copies, since memory might change with what is stored.
-    const float low = t->low, high = t->high;
+    const float low = t->result.low, high = t->result.high;
     const float *const *pointers = t->rows, *first = t->first, *starts = t->start;
     const int64_t row_stride = t->row_stride;
-    const int64_t *y_rows = t->y_rows;
-    const int64_t y_stride = t->y_stride, residual_stride = t->residual_stride, start_step = t->start_step;
+    const int64_t *y_rows = t->result.y_rows;
+    const int64_t y_stride = t->result.y_stride, residual_stride = t->result.residual_stride, start_step = t->start_step;
     const int64_t length = t->length, offset = t->offset, segments = t->segments;
-    const float *residual_rows = t->residual;
-    float *y_tile = t->y, *sums = t->sums;
+    const float *residual_rows = t->result.residual;
+    float *y_tile = t->result.y, *sums = t->sums;
     const float *next = t->next, *next_inputs = t->next_inputs;
     const int64_t next_step = t->next_step, next_lines = t->next_lines;
     // With 16 registers the code for it costs short sums as much as it brings; a single tile waits for its weights.

@@ -57,14 +57,6 @@ typedef struct {
     } to[2];
 } ck_strassen_product;
 
-// Where a quarter of the results leaves the micro-kernel: y = clamp(sums + residual).
-typedef struct {
-    float *y;
-    const float *residual;  // may be null
-    const int64_t *y_rows;  // of the tile's rows; null: 0, 1, 2, ...; negative: nowhere
-    int64_t begin;          // the first of the tile's rows that is stored
-} ck_strassen_result;
-
 // The weights of two panels for a part of the terms and their T, `count` floats each.
 typedef struct {
     const float *b11, *b21, *b12, *b22;
@@ -76,9 +68,8 @@ typedef struct {
     ck_strassen_product products[7];
     int64_t length;            // of a product's sums
     ck_strassen_weights next;  // whose T are computed meanwhile
-    ck_strassen_result results[4];
-    float low, high;
-    int64_t y_stride, residual_stride;
+    ck_packed_result results[4];
+    int64_t begin[4];          // the first of a result's rows that is stored
 } ck_strassen_tile;
 
 // Two tiles: the first rows of both, and the upper one's height, which is the lower one's too; the lower one's first row
@@ -119,14 +110,14 @@ CK_INLINE void add_weights_meanwhile(const ck_strassen_weights *w, int64_t i) {
 
 // A row of a result comes to the cache: rows are far apart, nothing else would fetch them before they are needed.
 #define fetch_result CK_NAME(fetch_result)
-CK_INLINE void fetch_result(const ck_strassen_tile *tile, const ck_strassen_result *result, int64_t i) {
+CK_INLINE void fetch_result(const ck_packed_result *result, int64_t i) {
     const int64_t row = result->y_rows ? result->y_rows[i] : i;
     if (row < 0) return;
-    const float *y = result->y + row * tile->y_stride;
+    const float *y = result->y + row * result->y_stride;
     __builtin_prefetch(y, 1);
     __builtin_prefetch(y + CK_VL, 1);
     if (!result->residual || result->residual == result->y) return;
-    const float *residual = result->residual + row * tile->residual_stride;
+    const float *residual = result->residual + row * result->residual_stride;
     __builtin_prefetch(residual);
     __builtin_prefetch(residual + CK_VL);
 }
@@ -145,7 +136,7 @@ CK_INLINE void strassen_tile(const ck_strassen_tile *tile, const int rows) {
         for (int64_t k = 0; k < length;) {
             // Four terms, and what is done meanwhile: at once it would wait (196 x 512 x 1024 with a residual from afar: 111
             // GFLOP/s, so 120).
-            if (m < 4 && k < 4 * rows) fetch_result(tile, tile->results + m, k / 4);
+            if (m < 4 && k < 4 * rows) fetch_result(tile->results + m, k / 4);
             for (; next < p->next_end && due <= k; next += CK_VL, due += p->next_step)
                 add_weights_meanwhile(&tile->next, next);
             const int64_t end = ck_least(length, k + 4);
@@ -170,18 +161,19 @@ CK_INLINE void strassen_tile(const ck_strassen_tile *tile, const int rows) {
                 }
                 continue;
             }
-            const ck_strassen_result *result = tile->results + p->to[t].result;
-            const float low = tile->low, high = tile->high;
+            const ck_packed_result *result = tile->results + p->to[t].result;
+            const float low = result->low, high = result->high;
+            const int64_t begin = tile->begin[p->to[t].result];
             UNROLL for (int i = 0; i < rows; i++, start += step) {
                 const int64_t row = result->y_rows ? result->y_rows[i] : i;
-                if (i < result->begin || row < 0) continue;
+                if (i < begin || row < 0) continue;
                 vf y0 = sign * sum[i][0] + v_load(start), y1 = sign * sum[i][1] + v_load(start + CK_VL);
                 if (result->residual) {
-                    const float *residual = result->residual + row * tile->residual_stride;
+                    const float *residual = result->residual + row * result->residual_stride;
                     y0 += v_load(residual);
                     y1 += v_load(residual + CK_VL);
                 }
-                float *y = result->y + row * tile->y_stride;
+                float *y = result->y + row * result->y_stride;
                 v_store(y, v_clamp(y0, low, high));
                 v_store(y + CK_VL, v_clamp(y1, low, high));
             }
@@ -263,9 +255,7 @@ static void strassen_panels(const ck_packed_run *run, const ck_packed_block *blo
             [CK_A11] = upper, [CK_A12] = upper, [CK_A22] = lower};
         const int64_t offsets[] = {
             [CK_A11] = part.first, [CK_A12] = part.first + part.half, [CK_A22] = part.first + part.half};
-        ck_strassen_tile tile = {
-            .length = part.half, .next = *next, .low = run->low, .high = run->high, .y_stride = conv->strides.y,
-            .residual_stride = conv->strides.residual};
+        ck_strassen_tile tile = {.length = part.half, .next = *next};
         for (int m = 0; m < 7; m++, product++) {
             ck_strassen_product *p = tile.products + m;
             *p = (ck_strassen_product){
@@ -286,23 +276,16 @@ static void strassen_panels(const ck_packed_run *run, const ck_packed_block *blo
         }
         // The lower tile's first row may be the upper one's too, which is stored with that one.
         const int64_t begin = pair.upper + pair.height, both = begin - pair.lower;
-        const int64_t *y_rows = run->extras->y_rows ? run->y_rows + pair.upper - block->row : NULL;
         for (int quarter = 0; quarter < 4; quarter++) {
-            const bool is_lower = quarter >= 2;
-            const int64_t row = y_rows ? 0 : is_lower ? pair.lower : pair.upper, o = panel.o + quarter % 2 * width;
-            tile.results[quarter] = (ck_strassen_result){
-                .y = run->operands->y + row * conv->strides.y + o,
-                .residual = conv->epilogue.combine == CK_COMBINE_NONE
-                                ? NULL
-                                : run->operands->residual + row * conv->strides.residual + o,
-                .y_rows = y_rows && is_lower ? y_rows + pair.height - both : y_rows,
-                .begin = is_lower ? both : 0};
+            const int64_t row = quarter >= 2 ? pair.lower : pair.upper;
+            tile.results[quarter] = packed_result(run, block, row, panel.o + quarter % 2 * width);
+            tile.begin[quarter] = quarter >= 2 ? both : 0;
         }
         strassen_tiles[pair.height - 1](&tile);
         if (stores || !part.is_last) continue;
-        finish(run, upper_sums, 2 * width, pair.upper, pair.height, y_rows, panel.o, 2 * width);
-        finish(run, lower_sums + both * 2 * width, 2 * width, begin, pair.height - both,
-               y_rows ? y_rows + pair.height : NULL, panel.o, 2 * width);
+        finish(run, upper_sums, 2 * width, pair.upper, pair.height, tile.results[0].y_rows, panel.o, 2 * width);
+        const int64_t *y_rows = tile.results[2].y_rows ? tile.results[2].y_rows + both : NULL;
+        finish(run, lower_sums + both * 2 * width, 2 * width, begin, pair.height - both, y_rows, panel.o, 2 * width);
     }
 }
 

@@ -49,9 +49,12 @@ extension KernelTests {
         ]
 
         /// Runs all units, the last first, at the level that `conv` was prepared for, whatever the level is now.
-        private static func run(_ conv: ck_packed_conv, _ operands: ck_operands, scale: Floats? = nil) {
+        static func run(
+            _ conv: ck_packed_conv, _ operands: ck_operands, scale: Floats? = nil, padding: Floats? = nil
+        ) {
             var (conv, operands, extras) = (conv, operands, ck_packed_extras())
             extras.scale = scale.map { UnsafePointer($0.pointer) }
+            extras.padding = padding.map { UnsafePointer($0.pointer) }
             let count = Int(conv.scratch)
             let memory = UnsafeMutableRawPointer.allocate(byteCount: count * 4, alignment: 64)
             defer { memory.deallocate() }
@@ -200,15 +203,18 @@ extension KernelTests {
             }
         }
 
-        /// Channels, kernel, stride, padding and dilation: rows of the kernel at once, and tap by tap.
-        @Test(arguments: [(3, 7, 2, 3, 1), (3, 3, 1, 1, 1), (20, 3, 1, 1, 1), (5, 3, 2, 2, 2), (4, 1, 1, 1, 1)])
+        /// Channels, kernel, stride, padding and dilation: rows of the kernel at once, tap by tap, and pixels of three channels.
+        @Test(arguments: [
+            (3, 7, 2, 3, 1), (3, 3, 1, 1, 1), (3, 4, 4, 0, 1), (3, 11, 4, 2, 1), (3, 2, 3, 1, 1), (20, 3, 1, 1, 1),
+            (3, 3, 1, 2, 2), (5, 3, 2, 2, 2), (4, 1, 1, 1, 1),
+        ])
         func tapsBeyondTheImageReadThePadding(_ c: Int, _ k: Int, _ stride: Int, _ pad: Int, _ dilation: Int) {
-            let (n, h, w, o) = (2, 11, 15, 37)
+            let (n, h, w, o) = (2, 15, 53, 37)
             let (oh, ow) = (
                 (h + 2 * pad - dilation * (k - 1) - 1) / stride + 1, (w + 2 * pad - dilation * (k - 1) - 1) / stride + 1
             )
             var random = Random(c * 100 + k)
-            let x = random.floats(n * h * w * c), weight = random.floats(o * k * k * c), padding = random.floats(c)
+            let dense = random.floats(n * h * w * c), weight = random.floats(o * k * k * c), padding = random.floats(c)
             var conv = ck_packed_conv()
             (conv.shape.n, conv.shape.h, conv.shape.w, conv.shape.c) = (n.int64, h.int64, w.int64, c.int64)
             (conv.shape.oh, conv.shape.ow, conv.shape.o) = (oh.int64, ow.int64, o.int64)
@@ -224,25 +230,33 @@ extension KernelTests {
                 let (row, column) = (i / c / pw % ph - pad, i / c % pw - pad)
                 let inside = row >= 0 && row < h && column >= 0 && column < w
                 let pixel = (i / c / pw / ph * h + row) * w + column
-                wide.pointer[i] = inside ? x.pointer[pixel * c + i % c] : padding.pointer[i % c]
+                wide.pointer[i] = inside ? dense.pointer[pixel * c + i % c] : padding.pointer[i % c]
             }
             ck_conv2d_forward_f32_ref([padded], wide.pointer, weight.pointer, nil, expected.pointer)
             (conv.shape.pad_top, conv.shape.pad_left) = (pad.int64, pad.int64)
-            conv.strides = ck_strides(x: c.int64, y: o.int64, residual: 0)
             conv.epilogue = ck_epilogue(activation: CK_IDENTITY, combine: CK_COMBINE_NONE)
-            atEveryLevel { level in
-                ck_packed_conv_prepare(&conv, 2)
-                let packed = Floats(Int(ck_packed_conv_weights(&conv))), y = Floats(expected.count, filledWith: .nan)
-                ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
-                let memory = UnsafeMutableRawPointer.allocate(byteCount: Int(conv.scratch) * 4, alignment: 64)
-                defer { memory.deallocate() }
-                let scratch = memory.bindMemory(to: Float.self, capacity: Int(conv.scratch))
-                scratch.initialize(repeating: .nan, count: Int(conv.scratch))
-                var operands = ck_operands(x: x.pointer, weight: packed.pointer, bias: nil, residual: nil, y: y.pointer)
-                var extras = ck_packed_extras()
-                extras.padding = UnsafePointer(padding.pointer)
-                ck_packed_conv_run(&conv, &operands, &extras, 0, conv.units, scratch)
-                expectClose(y, expected, tolerance: 1e-5, "\(level)")
+            conv.mixes_rows = true
+            for xStride in [c, c + 2] {
+                let x = Floats(n * h * w * xStride)
+                for i in 0..<dense.count { x.pointer[i / c * xStride + i % c] = dense.pointer[i] }
+                conv.strides = ck_strides(x: xStride.int64, y: o.int64, residual: 0)
+                Self.eachLayout { level, layout in
+                    conv.weight_layout = layout
+                    for threads: Int64 in 1...3 {
+                        ck_packed_conv_prepare(&conv, threads)
+                        let hasPixels = layout == CK_WEIGHTS_PAIRED && c == 3 && dilation == 1
+                        #expect(conv.paired_pixels == hasPixels)
+                        let packed = Floats(Int(ck_packed_conv_weights(&conv)))
+                        ck_packed_conv_pack(&conv, weight.pointer, packed.pointer)
+                        let y = Floats(expected.count, filledWith: .nan)
+                        Self.run(
+                            conv,
+                            ck_operands(
+                                x: x.pointer, weight: packed.pointer, bias: nil, residual: nil, y: y.pointer),
+                            padding: padding)
+                        expectClose(y, expected, tolerance: 1e-5, "\(level), \(layout), \(threads) threads")
+                    }
+                }
             }
         }
 
@@ -274,7 +288,7 @@ extension KernelTests {
         }
 
         /// At every level, each layout of weights that it has.
-        private static func eachLayout(
+        static func eachLayout(
             choosingFor cores: ck_cores = ck_cores_current(), groups: Int64 = 1,
             _ body: (_ level: String, ck_weight_layout) -> Void
         ) {
@@ -286,7 +300,7 @@ extension KernelTests {
         }
 
         /// `x`, [rows, c], times `weight`, [o, c], plus `bias`.
-        private static func product(
+        static func product(
             _ x: Floats, _ weight: Floats, _ bias: Floats? = nil, rows: Int, c: Int, o: Int, layout: ck_weight_layout
         ) -> Floats {
             var conv = Case(rows: Int64(rows), c: Int64(c), o: Int64(o)).conv
@@ -301,51 +315,6 @@ extension KernelTests {
                 conv,
                 ck_operands(x: x.pointer, weight: packed.pointer, bias: bias?.pointer, residual: nil, y: y.pointer))
             return y
-        }
-
-        /// Products in pairs are about as exact as others, relative to the norms of the row and the weights, for numbers without
-        /// a sign, rows and weights of all magnitudes, and some in them that are much larger than the rest.
-        @Test func pairedIsAboutAsExactAsVectors() {
-            let (rows, c, o) = (72, 500, 96)
-            var random = Random(80)
-            let x = random.floats(rows * c), weight = random.floats(o * c), bias = Floats(o)
-            func scaled(_ value: Float, by exponent: Int) -> Float {
-                value * Float(sign: .plus, exponent: exponent, significand: 1)
-            }
-            for index in 0..<rows * c {
-                let row = index / c
-                if row % 3 == 0 { x.pointer[index] = max(0, x.pointer[index]) }
-                x.pointer[index] = scaled(
-                    x.pointer[index], by: (row - 30) * 2 + (row % 2 == 0 && index % c == 7 ? 8 : 0))
-            }
-            for index in 0..<o * c {
-                let k = index / c
-                weight.pointer[index] = scaled(
-                    weight.pointer[index], by: k % 20 - 10 + (k % 2 == 0 && index % c == 9 ? 6 : 0))
-            }
-            var errors: [ck_weight_layout.RawValue: Double] = [:]
-            Self.eachLayout { level, layout in
-                guard level == "avx512" else { return }
-                let y = Self.product(x, weight, bias, rows: rows, c: c, o: o, layout: layout)
-                var squares = 0.0
-                for row in 0..<rows {
-                    for k in 0..<o {
-                        var (sum, rowSquares, weightSquares) = (0.0, 0.0, 0.0)
-                        for i in 0..<c {
-                            let (a, b) = (Double(x.pointer[row * c + i]), Double(weight.pointer[k * c + i]))
-                            sum += a * b
-                            rowSquares += a * a
-                            weightSquares += b * b
-                        }
-                        let error = (Double(y.pointer[row * o + k]) - sum) / (rowSquares * weightSquares).squareRoot()
-                        squares += error * error
-                    }
-                }
-                errors[layout.rawValue] = (squares / Double(rows * o)).squareRoot()
-            }
-            if let paired = errors[CK_WEIGHTS_PAIRED.rawValue], let vectors = errors[CK_WEIGHTS_VECTORS.rawValue] {
-                #expect(paired < 2.5 * vectors && paired > 0, "\(errors)")
-            }
         }
 
         /// A row of zeros, and one as small as numbers are or as large, among others.
@@ -364,102 +333,6 @@ extension KernelTests {
                     for row in [3, 49] { #expect(y.pointer[row * o + k] == bias.pointer[k], "\(level), \(layout)") }
                     #expect(abs(y.pointer[20 * o + k] - bias.pointer[k]) < 1e-6, "\(level), \(layout)")
                     #expect(abs(Double(y.pointer[21 * o + k]) / 1e37 - sum) < 1e-5 * Double(c), "\(level), \(layout)")
-                }
-            }
-        }
-
-        /// Where cores add beside their multiplications, and rows and outputs are long and many enough to pay for the sums of both.
-        @Test func pairsSuitZen4() {
-            func isPaired(c: Int64 = 64, o: Int64 = 256, rows: Int64 = 196, groups: Int64 = 1, kernel: Int64 = 1)
-                -> Bool
-            {
-                var conv = Case(rows: rows, c: c, o: o, kernel: kernel, width: 14, groups: groups).conv
-                ck_packed_conv_prepare(&conv, 2)
-                let chosen = conv.paired
-                conv.weight_layout = CK_WEIGHTS_VECTORS
-                ck_packed_conv_prepare(&conv, 2)
-                #expect(!conv.paired)
-                return chosen
-            }
-            atEveryLevel(choosingFor: CK_CORES_ZEN4) { level in
-                let suits = level == "avx512"
-                #expect(isPaired() == suits && isPaired(rows: 1) == suits && isPaired(kernel: 3) == suits, "\(level)")
-                #expect(isPaired(c: 24, o: 128) == suits && isPaired(c: 96, o: 32) == suits, "\(level)")
-                #expect(
-                    !isPaired(c: 16) && !isPaired(o: 24) && !isPaired(c: 32, o: 64) && !isPaired(groups: 2), "\(level)")
-            }
-            for cores in [CK_CORES_ZEN5, CK_CORES_INTEL] {
-                atEveryLevel(choosingFor: cores) { #expect(!isPaired(), "\($0)") }
-            }
-        }
-
-        /// Sums of AMX's products are more exact than those of multiply-adds, of numbers of all magnitudes.
-        @Test(arguments: [(0, 0), (-30, 30)]) func amxIsMoreExactThanVectors(_ least: Int, _ most: Int) {
-            let (rows, c, o) = (64, 1000, 96)
-            var random = Random(77)
-            let x = random.floats(rows * c), weight = random.floats(o * c)
-            for index in 0..<rows * c where most > least {
-                x.pointer[index] *= Float(sign: .plus, exponent: least + index % (most - least), significand: 1)
-            }
-            var errors: [String: Double] = [:]
-            atEveryLevel { level in
-                let layout = level == "amx" ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
-                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: layout)
-                // Relative to what the products of a sum are together.
-                var squares = 0.0
-                for row in 0..<rows {
-                    for k in 0..<o {
-                        var (sum, size) = (0.0, 0.0)
-                        for i in 0..<c {
-                            let product = Double(x.pointer[row * c + i]) * Double(weight.pointer[k * c + i])
-                            sum += product
-                            size += product * product
-                        }
-                        let error = Double(y.pointer[row * o + k]) - sum
-                        squares += error * error / size
-                    }
-                }
-                errors[level] = (squares / Double(rows * o)).squareRoot()
-            }
-            if let amx = errors["amx"], let vectors = errors["avx512"] { #expect(amx < 0.7 * vectors, "\(errors)") }
-        }
-
-        /// What sums of positive numbers leave out has no sign: it would have one if parts were cut off and not rounded.
-        @Test func amxErrorsHaveNoSign() {
-            let (rows, c, o) = (64, 64, 96)
-            var random = Random(79)
-            let x = random.floats(rows * c), weight = random.floats(o * c)
-            for index in 0..<rows * c { x.pointer[index] = 1 + abs(x.pointer[index]) }
-            for index in 0..<o * c { weight.pointer[index] = 1 + abs(weight.pointer[index]) }
-            atEveryLevel { level in
-                let layout = level == "amx" ? CK_WEIGHTS_AMX : CK_WEIGHTS_VECTORS
-                let y = Self.product(x, weight, rows: rows, c: c, o: o, layout: layout)
-                var error = 0.0
-                for index in 0..<rows * o {
-                    var sum = 0.0
-                    for i in 0..<c {
-                        sum += Double(x.pointer[index / o * c + i]) * Double(weight.pointer[index % o * c + i])
-                    }
-                    error += Double(y.pointer[index]) / sum - 1
-                }
-                #expect(abs(error / Double(rows * o)) < 1e-8, "\(level): \(error / Double(rows * o))")
-            }
-        }
-
-        @Test func amxIsForManyRowsAndFullTiles() {
-            atEveryLevel { level in
-                for (rows, c, o, threads, suits): (Int64, Int64, Int64, Int64, Bool) in [
-                    (784, 256, 64, 2, true), (392, 512, 2048, 2, true), (196, 512, 2048, 2, true),
-                    (196, 2048, 512, 2, false), (196, 2048, 512, 1, true), (49, 512, 2048, 1, false),
-                    (361, 96, 576, 2, true), (196, 96, 576, 2, false), (3136, 24, 144, 2, false),
-                    (3136, 96, 24, 2, false), (784, 40, 240, 2, false), (784, 240, 80, 2, true),
-                ] {
-                    var conv = Case(rows: rows, c: c, o: o).conv
-                    ck_packed_conv_prepare(&conv, threads)
-                    #expect(conv.amx == (suits && level == "amx"), "\(rows) x \(c) x \(o), \(level)")
-                    conv.weight_layout = CK_WEIGHTS_VECTORS
-                    ck_packed_conv_prepare(&conv, threads)
-                    #expect(!conv.amx)
                 }
             }
         }

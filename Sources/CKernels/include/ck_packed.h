@@ -58,6 +58,7 @@ typedef struct {
     bool scales_weights;      // CK_PROLOGUE_IMAGE_SCALE multiplies the weights, once a call, instead of every row
     bool strassen;            // seven products for two tiles and two panels; see strassen_kernels.h
     bool paired;              // one multiplication for two terms, and a direct one beside it; see paired_kernels.h
+    bool paired_pixels;       // and a pixel's three channels are a pair and the one beside it
     bool amx;                 // pairs of tiles and panels of AMX, weights in three parts of bfloat16; see amx_kernels.h
 } ck_packed_conv;
 

@@ -114,7 +114,7 @@ extension ck_packed_conv: UnpackableKernel {
 
     mutating func prepare(threads: Int) { ck_packed_conv_prepare(&self, Int64(threads)) }
 
-    var layout: [Int] { [Int(level.rawValue), amx ? 1 : paired ? 2 : 0] }
+    var layout: [Int] { [Int(level.rawValue), amx ? 1 : paired_pixels ? 3 : paired ? 2 : 0] }
     func weightCount() -> Int { withUnsafePointer(to: self) { Int(ck_packed_conv_weights($0)) } }
 
     func pack(_ weight: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
