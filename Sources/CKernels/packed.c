@@ -191,6 +191,11 @@ static int64_t ck_packed_image_rows(const ck_packed_conv *conv, int64_t rows) {
     return conv->strassen ? ck_least(rows, s->oh * s->ow) : rows;
 }
 
+// Rows of the product that are not divided among units.
+static int64_t ck_packed_together(const ck_packed_conv *conv) {
+    return conv->paired_pixels ? conv->shape.ow : 1;
+}
+
 static int64_t ck_packed_image_tiles(const ck_packed_conv *conv, int64_t rows) {
     return conv->strassen ? ck_packed_paired_tiles(conv, rows) : ck_packed_tiles(conv, rows);
 }
@@ -334,8 +339,7 @@ void ck_packed_conv_prepare(ck_packed_conv *conv, int64_t threads) {
     conv->paired = ck_paired_suits(conv);
     if (conv->paired) conv->grain = 16;
     conv->paired_pixels = conv->paired && ck_paired_pixels_suit(conv);
-    // Rows of the product that are not divided.
-    const int64_t together = conv->paired_pixels ? s->ow : 1;
+    const int64_t together = ck_packed_together(conv);
     conv->panels = s->groups * ((og + conv->panel - 1) / conv->panel);
 
     // Rows or panels are split among the threads, whichever makes the slowest thread's work shorter: the products of its

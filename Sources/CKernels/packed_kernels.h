@@ -104,7 +104,7 @@ typedef struct {
     int64_t row, rows;        // the first of the block and their number
     int64_t tile, tiles;      // the first of the block and the number in the unit
     int64_t begin;            // the unit's first row
-    // Rows that tiles may have in common, and the tiles that these have: all of the unit, or an image's where tiles are mixed.
+    // Rows that tiles may have in common, and the tiles that these have: see ck_packed_image_rows.
     int64_t image_rows, image_tiles;
     int64_t height, higher;   // rows of a tile; so many of an image's first tiles have one more
     // What the block behind this one reads and this one does not, and how many lines of 16 floats of it come to the
@@ -552,7 +552,7 @@ static void CK_NAME(ck_packed_conv_run)(const ck_packed_conv *conv, const ck_ope
         kept->weights = true;
         run.weights = scratch + parts.weights;
     }
-    const int64_t together = conv->paired_pixels ? s->ow : 1, rows = s->n * s->oh * s->ow / together;
+    const int64_t together = ck_packed_together(conv), rows = s->n * s->oh * s->ow / together;
     for (int64_t u = begin; u < end; u++) {
         const int64_t slice = u % conv->slices, part = u / conv->slices;
         const int64_t row_part = part / conv->panel_parts, panel_part = part % conv->panel_parts;

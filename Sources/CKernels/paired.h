@@ -17,7 +17,8 @@
 // are rounded by would be in it. For the same reason, each row of inputs and each output's weights are multiplied by a
 // power of two that brings their mean absolute value to 1 ... 2: a pair's error is relative to the larger of its two. So
 // errors are about 1.5 times those of direct products (3e-7 of the results' norm with 384 terms), relative to the
-// norms of the row and of the weights. A row of zeros gives exactly the bias; a row with an infinity may give a NaN.
+// norms of the row and of the weights; with pixels as triples (paired_kernels.h), to those of a tile's rows together. A row of
+// zeros, or there a tile of them, gives exactly the bias; a row with an infinity may give a NaN.
 
 // A triple: sum + c x2 + (b + x0) (a + x1), or - (b - x0) (a - x1). Its inputs come straight from memory, and in this order,
 // so that the weights, the sums of 12 rows and two more vectors are all there is: an input that is first brought to a register

@@ -37,8 +37,8 @@ typedef struct {
     ck_epilogue epilogue;
     ck_prologue prologue;
     float eps;
-    // Whether rows of the same image may be added to each other (Strassen's multiplication). Then an error is relative to the
-    // largest of some rows, a row of zeros does not give exactly the bias, and one with a NaN spoils others: not for gradients.
+    // Whether rows of the same image may be added to each other (Strassen's multiplication), or scaled by one factor (pairs by
+    // pixels). Then an error is relative to the largest of some rows, a row of zeros does not give exactly the bias, and one with a NaN spoils others: not for gradients.
     bool mixes_rows;
     ck_weight_layout weight_layout;  // other than ANY where packed weights serve several shapes
 
